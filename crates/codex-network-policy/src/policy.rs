@@ -1,0 +1,467 @@
+//! One generation of the rules, compiled, and the judgement itself.
+//!
+//! [`Policy::evaluate`] answers an [`AccessRequest`] with a [`Verdict`]; [`Policy::admit`] says whether the addresses
+//! that a permitted name resolved to may be dialled. Both are pure and allocate nothing.
+//!
+//! Asking a decider, resolving, dialling and recording are the gate's.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::address::{AddressClass, embedded_ipv4};
+use crate::host::{Host, Literal};
+use crate::pattern::{PatternSet, PatternText, RuleId};
+use crate::reason::Reason;
+use crate::request::{AccessRequest, Mode, Protocol, SocketPath, Target};
+use crate::rules::{Origin, Rules, SocketRules};
+
+mod origins;
+
+use origins::Origins;
+
+/// Names under which cloud machines find their metadata service. Like `localhost` they lead inward by their very name.
+const METADATA_NAMES: [&str; 6] = [
+    "instance-data",
+    "instance-data.ec2.internal",
+    "metadata",
+    "metadata.azure.internal",
+    "metadata.goog",
+    "metadata.google.internal",
+];
+
+/// The compiled rules of one generation.
+pub struct Policy {
+    enabled: bool,
+    mode: Mode,
+    allow_local_binding: bool,
+    denied: PatternSet,
+    allowed: PatternSet,
+    /// Of the denied entries, then of the allowed ones.
+    origins: Origins,
+    sockets: SocketRules,
+}
+
+impl Policy {
+    /// Compiles the rules.
+    pub fn compile(rules: Rules) -> Policy {
+        let Rules {
+            enabled,
+            mode,
+            allow_local_binding,
+            allowed,
+            denied,
+            sockets,
+        } = rules;
+        Policy {
+            enabled,
+            mode,
+            allow_local_binding,
+            denied: PatternSet::compile(denied.iter().map(|rule| &rule.pattern)),
+            allowed: PatternSet::compile(allowed.iter().map(|rule| &rule.pattern)),
+            origins: Origins::collect(denied.iter().chain(&allowed).map(|rule| &rule.origin)),
+            sockets,
+        }
+    }
+
+    /// Judges an access by the rules alone.
+    pub fn evaluate(&self, request: &AccessRequest<'_>) -> Verdict {
+        self.judge(request, Approval::None, &mut |_| {})
+    }
+
+    /// Judges an access that a decider has approved: that the allowlist does not name the host is forgiven, and nothing
+    /// else is. The outcome is never [`Outcome::Unlisted`].
+    pub fn evaluate_approved(&self, request: &AccessRequest<'_>) -> Verdict {
+        self.judge(request, Approval::Decider, &mut |_| {})
+    }
+
+    /// What can be said at a door before a target is known.
+    ///
+    /// # Errors
+    /// The reason why this door refuses everything.
+    pub fn door(&self, protocol: Protocol) -> Result<(), Reason> {
+        if !self.enabled {
+            return Err(Reason::ProxyDisabled);
+        }
+        match (self.mode, protocol) {
+            // SOCKS5 shows no method, so that nothing could be limited.
+            (Mode::Limited, Protocol::Socks5Tcp | Protocol::Socks5Udp) => {
+                Err(Reason::MethodNotAllowed)
+            }
+            (Mode::Full, _) | (Mode::Limited, Protocol::Http | Protocol::HttpsConnect) => Ok(()),
+        }
+    }
+
+    /// Judges the addresses of a permitted host. One that may not be dialled suffices to refuse them all, for a name
+    /// that points inward with one answer does so on purpose. An empty slice is admitted.
+    ///
+    /// # Errors
+    /// The class of the first address that may not be dialled.
+    pub fn admit(&self, host: &Host, addresses: &[IpAddr]) -> Result<(), AddressClass> {
+        if self.allow_local_binding {
+            return Ok(());
+        }
+        let listed = self.allowed.find_exact(host).is_some();
+        addresses
+            .iter()
+            .map(|address| address.to_canonical())
+            .try_for_each(|address| {
+                let class = AddressClass::of(address);
+                let admitted = match host {
+                    Host::Address(literal) => {
+                        literal.address() == address && (listed || class.is_public())
+                    }
+                    // `64:ff9b::127.0.0.1` is loopback of another machine, so the class does not suffice.
+                    Host::Name(_) if host.is_localhost() => listed && address.is_loopback(),
+                    Host::Name(_) => class.is_public(),
+                };
+                if admitted { Ok(()) } else { Err(class) }
+            })
+    }
+
+    /// The text and the origin of a rule that a verdict of this policy names.
+    pub fn rule(&self, id: RuleId) -> RuleText<'_> {
+        let index = id.index();
+        let (denied, hosts) = (self.denied.len(), self.denied.len() + self.allowed.len());
+        let host_rule = |list, pattern| RuleText {
+            list,
+            pattern,
+            origin: self.origins.get(index),
+        };
+        if index < denied {
+            host_rule(RuleList::Denied, self.denied.text(id))
+        } else if index < hosts {
+            host_rule(
+                RuleList::Allowed,
+                self.allowed.text(RuleId::at(index - denied)),
+            )
+        } else {
+            let rule = self.sockets.allowed.get(index - hosts);
+            RuleText {
+                list: RuleList::Sockets,
+                pattern: rule.map(|rule| PatternText::verbatim(rule.path.as_str())),
+                origin: rule.map(|rule| rule.origin.clone()),
+            }
+        }
+    }
+
+    /// What is said about unix sockets. Links are followed by the gate, which needs the listed paths for it.
+    pub fn socket_rules(&self) -> &SocketRules {
+        &self.sockets
+    }
+
+    /// Whether anything is let through at all.
+    pub fn enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// How much of HTTP is let through.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether non-public addresses are treated like public ones.
+    pub fn allow_local_binding(&self) -> bool {
+        self.allow_local_binding
+    }
+
+    /// The one judgement behind verdicts and explanations. `note` hears of every check that was made, in order.
+    pub(crate) fn judge(
+        &self,
+        request: &AccessRequest<'_>,
+        approval: Approval,
+        note: &mut impl FnMut(Step),
+    ) -> Verdict {
+        if let Err(reason) = self.door(request.protocol) {
+            note(Step::Door { open: false });
+            return Verdict::deny(reason, None);
+        }
+        note(Step::Door { open: true });
+        match request.target {
+            Target::Host { host, port: _ } => self.judge_host(host, request, approval, note),
+            Target::Unix(path) => self.judge_socket(path, request, approval, note),
+        }
+    }
+
+    fn judge_host(
+        &self,
+        host: &Host,
+        request: &AccessRequest<'_>,
+        approval: Approval,
+        note: &mut impl FnMut(Step),
+    ) -> Verdict {
+        let denied = self.find_denied(host);
+        note(Step::Denylist { rule: denied });
+        if denied.is_some() {
+            return Verdict::deny(Reason::Denied, denied);
+        }
+        if !self.allow_local_binding && is_local(host) {
+            let opened = self
+                .allowed
+                .find_exact(host)
+                .map(|rule| rule.after(self.denied.len()));
+            note(Step::LocalTarget { opened_by: opened });
+            if opened.is_none() {
+                return Verdict::deny(Reason::NotAllowedLocal, None);
+            }
+        }
+        let allowed = self
+            .allowed
+            .find(host)
+            .map(|rule| rule.after(self.denied.len()));
+        note(Step::Allowlist { rule: allowed });
+        if let (None, Approval::None) = (allowed, approval) {
+            return Verdict {
+                outcome: Outcome::Unlisted,
+                rule: None,
+            };
+        }
+        match self.find_mode_refusal(request) {
+            Some(reason) => {
+                note(Step::Mode { passes: false });
+                Verdict::deny(reason, None)
+            }
+            None => {
+                note(Step::Mode { passes: true });
+                Verdict {
+                    outcome: Outcome::Allow,
+                    rule: allowed,
+                }
+            }
+        }
+    }
+
+    /// A denied address is denied in every disguise: inside an IPv6 address, and in any zone.
+    fn find_denied(&self, host: &Host) -> Option<RuleId> {
+        self.denied.find(host).or_else(|| match host {
+            Host::Name(_) => None,
+            Host::Address(literal) => self.find_denied_disguise(literal),
+        })
+    }
+
+    fn find_denied_disguise(&self, literal: &Literal) -> Option<RuleId> {
+        let find = |address| self.denied.find_address(address, None);
+        match literal.address() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => {
+                let without_zone = literal.zone().and_then(|_| find(IpAddr::V6(address)));
+                without_zone.or_else(|| {
+                    embedded_ipv4(address).find_map(|embedded| find(IpAddr::V4(embedded)))
+                })
+            }
+        }
+    }
+
+    fn find_mode_refusal(&self, request: &AccessRequest<'_>) -> Option<Reason> {
+        match (self.mode, request.protocol) {
+            (Mode::Full, _) => None,
+            (Mode::Limited, Protocol::HttpsConnect) => Some(Reason::MitmRequired),
+            (Mode::Limited, Protocol::Http | Protocol::Socks5Tcp | Protocol::Socks5Udp) => {
+                let reads = request
+                    .method
+                    .is_some_and(|method| self.mode.allows_method(method));
+                // After an upgrade no method tells what the bytes do.
+                (!reads || request.upgrade).then_some(Reason::MethodNotAllowed)
+            }
+        }
+    }
+
+    fn judge_socket(
+        &self,
+        path: &SocketPath,
+        request: &AccessRequest<'_>,
+        approval: Approval,
+        note: &mut impl FnMut(Step),
+    ) -> Verdict {
+        if let Some(reason) = self.find_mode_refusal(request) {
+            note(Step::Mode { passes: false });
+            return Verdict::deny(reason, None);
+        }
+        note(Step::Mode { passes: true });
+        note(Step::SocketPlatform {
+            supported: self.sockets.supported,
+        });
+        if !self.sockets.supported {
+            return Verdict::deny(Reason::UnixSocketUnsupported, None);
+        }
+        let listed = self
+            .sockets
+            .allowed
+            .iter()
+            .position(|rule| rule.path == *path);
+        let rule = listed.map(|index| RuleId::at(self.denied.len() + self.allowed.len() + index));
+        note(Step::Sockets {
+            allow_all: self.sockets.allow_all,
+            rule,
+        });
+        match (rule, approval) {
+            (None, _) if self.sockets.allow_all => Verdict {
+                outcome: Outcome::Allow,
+                rule,
+            },
+            (Some(_), _) => Verdict {
+                outcome: Outcome::Allow,
+                rule,
+            },
+            (None, Approval::None) => Verdict {
+                outcome: Outcome::Unlisted,
+                rule,
+            },
+            // A decider has no say about sockets.
+            (None, Approval::Decider) => Verdict::deny(Reason::NotAllowed, None),
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    /// A policy can have a million rules, so only their number is shown.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Policy")
+            .field("enabled", &self.enabled)
+            .field("mode", &self.mode)
+            .field("allow_local_binding", &self.allow_local_binding)
+            .field("denied", &self.denied.len())
+            .field("allowed", &self.allowed.len())
+            .field("sockets", &self.sockets.allowed.len())
+            .finish()
+    }
+}
+
+/// Whether the very text of a host says that it is not a public one.
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Name(name) => host.is_localhost() || METADATA_NAMES.contains(&name.as_str()),
+        Host::Address(literal) => !AddressClass::of(literal.address()).is_public(),
+    }
+}
+
+/// The answer of the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What follows.
+    pub outcome: Outcome,
+    /// The rule that decided, where one did.
+    pub rule: Option<RuleId>,
+}
+
+impl Verdict {
+    fn deny(reason: Reason, rule: Option<RuleId>) -> Verdict {
+        Verdict {
+            outcome: Outcome::Deny(reason),
+            rule,
+        }
+    }
+}
+
+/// What follows from the rules for one access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The rules permit it.
+    Allow,
+    /// The rules refuse it, and nobody can lift that.
+    Deny(Reason),
+    /// No rule speaks of it. It is refused unless a decider approves (hosts) or the real path is listed (sockets).
+    Unlisted,
+}
+
+/// Whether a decider has approved an access that no rule speaks of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Approval {
+    None,
+    Decider,
+}
+
+/// One check of a judgement and what it found. The last one of a judgement decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Is the proxy enabled, and this door open in this mode?
+    Door {
+        /// Whether it is.
+        open: bool,
+    },
+    /// Does the denylist name the host?
+    Denylist {
+        /// The entry that does.
+        rule: Option<RuleId>,
+    },
+    /// The target is local or otherwise not public. Is it listed exactly?
+    LocalTarget {
+        /// The entry that is this target.
+        opened_by: Option<RuleId>,
+    },
+    /// Does the allowlist name the host?
+    Allowlist {
+        /// The entry that does.
+        rule: Option<RuleId>,
+    },
+    /// Does the mode let the request pass?
+    Mode {
+        /// Whether it does.
+        passes: bool,
+    },
+    /// Does the platform have the unix door?
+    SocketPlatform {
+        /// Whether it does.
+        supported: bool,
+    },
+    /// Is the path of the socket listed?
+    Sockets {
+        /// Whether every path is.
+        allow_all: bool,
+        /// The entry that is this path.
+        rule: Option<RuleId>,
+    },
+}
+
+/// A rule in words.
+#[derive(Clone, Debug)]
+pub struct RuleText<'a> {
+    /// The list it stands in.
+    pub list: RuleList,
+    /// What it says. `None` only for an id that another policy gave out.
+    pub pattern: Option<PatternText<'a>>,
+    /// Where it is written. `None` only for an id that another policy gave out.
+    pub origin: Option<Origin>,
+}
+
+impl fmt::Display for RuleText<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.pattern, &self.origin) {
+            (Some(pattern), Some(origin)) => {
+                write!(formatter, "{} `{pattern}` ({origin})", self.list)
+            }
+            (None, _) | (_, None) => write!(formatter, "{}, unknown rule", self.list),
+        }
+    }
+}
+
+/// The lists of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuleList {
+    /// Hosts that may not be reached.
+    Denied,
+    /// Hosts that may be reached.
+    Allowed,
+    /// Unix sockets that may be reached.
+    Sockets,
+}
+
+impl RuleList {
+    /// The word in explanations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RuleList::Denied => "denylist",
+            RuleList::Allowed => "allowlist",
+            RuleList::Sockets => "unix sockets",
+        }
+    }
+}
+
+impl fmt::Display for RuleList {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

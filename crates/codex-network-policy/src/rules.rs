@@ -1,0 +1,88 @@
+//! What a configuration says, parsed but not yet compiled.
+//!
+//! [`Rules`] is the main type: the switches, the two host lists and the unix sockets, every entry with its [`Origin`],
+//! so that a refusal can name the line that decided. `Policy::compile` takes it in.
+//!
+//! Reading files and merging layers happens elsewhere; everything here is already free of syntax errors.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU32;
+
+use crate::pattern::HostPattern;
+use crate::request::{Mode, SocketPath};
+
+/// All that one generation of the policy is made from. The default is disabled and allows nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Whether anything is let through at all.
+    pub enabled: bool,
+    /// How much of HTTP is let through.
+    pub mode: Mode,
+    /// Whether local, private and other non-public addresses are treated like public ones.
+    pub allow_local_binding: bool,
+    /// The hosts that may be reached. An empty list allows nothing.
+    pub allowed: Vec<Rule>,
+    /// The hosts that may not be reached, whatever else is said.
+    pub denied: Vec<Rule>,
+    /// The unix sockets that may be reached.
+    pub sockets: SocketRules,
+}
+
+/// One entry of a host list.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The hosts it speaks of.
+    pub pattern: HostPattern,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// What is said about unix sockets.
+#[derive(Clone, Debug, Default)]
+pub struct SocketRules {
+    /// Whether the platform has the unix door at all. A switch and no `cfg`, so that every platform tests the door.
+    pub supported: bool,
+    /// Whether every absolute path may be reached.
+    pub allow_all: bool,
+    /// The paths that may be reached.
+    pub allowed: Vec<SocketRule>,
+}
+
+/// One entry of the list of unix sockets.
+#[derive(Clone, Debug)]
+pub struct SocketRule {
+    /// The path as it is written, normalised.
+    pub path: SocketPath,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// Where a rule is written: a file and a line, or a flag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The file, the flag, or whatever else the user would recognise. Rules of one file share one text.
+    pub source: Arc<str>,
+    /// The line in the file, counted from one.
+    pub line: Option<NonZeroU32>,
+}
+
+impl Origin {
+    /// The origin of a rule that was not read from a file, such as `--allow`.
+    pub fn flag(name: &str) -> Origin {
+        Origin {
+            source: name.into(),
+            line: None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(formatter, "{}:{line}", self.source),
+            None => formatter.write_str(&self.source),
+        }
+    }
+}
