@@ -1,0 +1,194 @@
+//! The one place that records: every judgement leaves its audit event, every refusal its history entry and
+//! its log line.
+//!
+//! [`Evidence`] is told the outcome by the gate. Recording is synchronous and cannot fail, block or reload.
+//! [`Pending`] is the guard of a judgement that has to wait: dropped before it is finished, because the client
+//! hung up, it records `cancelled`. Nothing here decides, and nothing here knows a URL, a header or a body.
+
+use std::net::SocketAddr;
+
+use codex_network_policy::{Decision, Mode, Protocol, Reason, Scope, Source, Target};
+
+mod event;
+mod history;
+
+pub use history::{BlockedRequest, BlockedRequestArgs};
+use history::History;
+
+/// The host that stands for a socket in evidence and answers; the path itself is not told.
+pub(crate) const UNIX_SOCKET_HOST: &str = "unix-socket";
+
+/// The facts of an access that evidence may mention.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) protocol: Protocol,
+    pub(crate) target: &'a Target,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) client: Option<SocketAddr>,
+}
+
+impl Facts<'_> {
+    fn port(&self) -> u16 {
+        match self.target {
+            Target::Host { port, .. } => *port,
+            Target::Unix(_) => 0,
+        }
+    }
+
+    fn host(&self) -> String {
+        match self.target {
+            Target::Host { host, .. } => host.to_string(),
+            Target::Unix(_) => UNIX_SOCKET_HOST.to_owned(),
+        }
+    }
+}
+
+/// One judgement, as it is recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) decision: Decision,
+    pub(crate) scope: Scope,
+    pub(crate) source: Source,
+    /// `None` where the lists allow, which is written as `allow`.
+    pub(crate) reason: Option<&'a Reason>,
+    /// Whether a decider lifted the baseline's no.
+    pub(crate) overridden: bool,
+    /// Whether the access leaves through a parent proxy.
+    pub(crate) via_parent: bool,
+    /// The rule that decided and where it stands, or what would permit the access: for the log line.
+    pub(crate) note: Option<&'a dyn std::fmt::Display>,
+}
+
+impl Outcome<'_> {
+    fn reason_word(&self) -> &str {
+        self.reason.map_or("allow", Reason::as_str)
+    }
+}
+
+/// Records outcomes; shared by all doors of one proxy.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    history: History,
+}
+
+impl Evidence {
+    /// Records a judgement: always an event, and for a refusal an entry in the history and a warning.
+    pub(crate) fn record(&self, facts: &Facts<'_>, outcome: &Outcome<'_>) {
+        event::emit(facts, outcome);
+        match (outcome.decision, outcome.reason) {
+            (Decision::Allow, _) => {
+                tracing::info!(
+                    door = facts.protocol.as_str(),
+                    host = facts.host().escape_debug().to_string(),
+                    port = facts.port(),
+                    "allowed"
+                );
+            }
+            // A failing resolver is an upstream failure of a permitted name, no refusal (SPEC D2).
+            (_, Some(Reason::DnsLookupFailed(_))) => self.warn(facts, outcome, "failed"),
+            (Decision::Deny | Decision::Ask, _) => {
+                self.warn(facts, outcome, "blocked");
+                self.history.push(blocked_request(facts, outcome));
+            }
+        }
+    }
+
+    fn warn(&self, facts: &Facts<'_>, outcome: &Outcome<'_>, what: &'static str) {
+        // One line a refusal. Debug formatting escapes whatever a client put into a name or a method.
+        tracing::warn!(
+            host = ?facts.host(),
+            port = facts.port(),
+            reason = outcome.reason_word(),
+            decision = outcome.decision.as_str(),
+            door = facts.protocol.as_str(),
+            method = facts.method.map(tracing::field::debug),
+            client = facts.client.map(tracing::field::display),
+            note = outcome.note.map(tracing::field::display),
+            "{what}"
+        );
+    }
+
+    /// Guards a judgement that is about to wait.
+    pub(crate) fn begin<'a>(&'a self, facts: Facts<'a>) -> Pending<'a> {
+        Pending { evidence: self, facts, finished: false }
+    }
+
+    /// A copy of the newest refusals, oldest first.
+    pub(crate) fn snapshot(&self) -> Vec<BlockedRequest> {
+        self.history.snapshot()
+    }
+
+    /// Takes the newest refusals, oldest first; the total stays.
+    pub(crate) fn drain(&self) -> Vec<BlockedRequest> {
+        self.history.drain()
+    }
+
+    /// How many refusals there have been.
+    pub(crate) fn total(&self) -> u64 {
+        self.history.total()
+    }
+}
+
+fn blocked_request(facts: &Facts<'_>, outcome: &Outcome<'_>) -> BlockedRequest {
+    let disabled = matches!(outcome.reason, Some(Reason::ProxyDisabled));
+    let host = match facts.target {
+        // The disabled proxy's history names the socket's path; the other unix refusals do not (SPEC E5).
+        Target::Unix(path) if disabled => path.as_str().to_owned(),
+        Target::Unix(_) | Target::Host { .. } => facts.host(),
+    };
+    let protocol = match facts.protocol {
+        Protocol::HttpsConnect if disabled => facts.protocol.as_str(),
+        Protocol::Http | Protocol::HttpsConnect | Protocol::Socks5Tcp | Protocol::Socks5Udp => {
+            facts.protocol.history_word()
+        }
+    };
+    BlockedRequest::new(BlockedRequestArgs {
+        host,
+        reason: outcome.reason_word().to_owned(),
+        client: facts.client.map(|client| client.to_string()),
+        method: facts.method.map(str::to_owned),
+        mode: (outcome.source == Source::ModeGuard).then_some(Mode::Limited),
+        protocol: protocol.to_owned(),
+        decision: Some(outcome.decision.as_str().to_owned()),
+        source: Some(outcome.source.as_str().to_owned()),
+        port: Some(facts.port()),
+    })
+}
+
+/// A judgement under way. Finish it with [`Pending::record`]; dropped before, it records `cancelled`.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    evidence: &'a Evidence,
+    facts: Facts<'a>,
+    finished: bool,
+}
+
+impl Pending<'_> {
+    /// Records the judgement's outcome, and ends it unless the outcome only precedes a mode guard's no.
+    pub(crate) fn record(&mut self, outcome: &Outcome<'_>) {
+        self.finished = true;
+        self.evidence.record(&self.facts, outcome);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.evidence.record(
+                &self.facts,
+                &Outcome {
+                    decision: Decision::Deny,
+                    scope: match self.facts.target {
+                        Target::Host { .. } => Scope::Domain,
+                        Target::Unix(_) => Scope::NonDomain,
+                    },
+                    source: Source::BaselinePolicy,
+                    reason: Some(&Reason::Cancelled),
+                    overridden: false,
+                    via_parent: false,
+                    note: None,
+                },
+            );
+        }
+    }
+}

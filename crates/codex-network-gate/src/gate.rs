@@ -1,0 +1,463 @@
+//! The gate: one place where every access from every door is judged.
+//!
+//! [`Gate::authorize`] evaluates the rules, asks the decider about what no list mentions, resolves, admits the
+//! addresses and records the outcome, all on one snapshot of the policy, and returns a [`Permit`] or a
+//! [`Denial`]. It deliberately has no answer such as "internal error": uncertainty is a denial. It opens
+//! nothing; that is [`Upstream`]'s part.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use codex_network_policy::{
+    AccessRequest, Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason, Scope,
+    SocketPath, Source, Target, Verdict,
+};
+
+use crate::decider::{self, Answer, NetworkPolicyDecider, NetworkPolicyRequest};
+use crate::evidence::{BlockedRequest, Evidence, Facts, Outcome, Pending};
+use crate::limits::Limits;
+use crate::permit::{Grant, Permit};
+use crate::resolve::{self, LookupAnswer, Lookups, Resolver, SystemResolver};
+use crate::route::{ParentProxies, Route};
+use crate::store::{PolicyStore, Snapshot};
+use crate::upstream::Upstream;
+
+mod builder;
+mod denial;
+mod note;
+
+pub use builder::GateBuilder;
+pub use denial::Denial;
+use note::Note;
+
+/// An access as a door brings it to the gate.
+#[derive(Debug)]
+pub struct Access<'a> {
+    /// The door.
+    pub protocol: Protocol,
+    /// What is to be reached.
+    pub target: Target,
+    /// The HTTP method; `None` for SOCKS5.
+    pub method: Option<&'a str>,
+    /// Whether the client asks to leave HTTP on this connection (`Upgrade`).
+    pub upgrade: bool,
+    /// Whether the proxy itself is to speak TLS with the origin (an `https://` request to the forward proxy).
+    pub tls: bool,
+    /// The client, for the evidence.
+    pub client: Option<SocketAddr>,
+}
+
+impl Access<'_> {
+    fn request(&self) -> AccessRequest<'_> {
+        AccessRequest {
+            protocol: self.protocol,
+            target: &self.target,
+            method: self.method,
+            upgrade: self.upgrade,
+        }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            protocol: self.protocol,
+            target: &self.target,
+            method: self.method,
+            client: self.client,
+        }
+    }
+}
+
+/// Judges every access of one proxy. Build one with [`Gate::builder`].
+#[derive(Debug)]
+pub struct Gate {
+    store: PolicyStore,
+    evidence: Evidence,
+    decider: Option<decider::SharedDecider>,
+    parents: ParentProxies,
+    lookups: Arc<Lookups>,
+    upstream: Upstream,
+    limits: Arc<Limits>,
+    /// Our own listeners, which are never a target.
+    listeners: RwLock<Vec<SocketAddr>>,
+}
+
+/// What a judgement came to: the way out, or why there is none.
+type Judged = Result<Route, Refused>;
+
+/// A no, before it is recorded.
+#[derive(Debug)]
+struct Refused {
+    reason: Reason,
+    decision: Decision,
+    source: Source,
+    /// The rules' verdict, for the rule that decided.
+    verdict: Option<Verdict>,
+    /// The lists (or the decider) allowed the host before the mode guard refused; that leaves its own event.
+    host_allowed: bool,
+}
+
+impl Refused {
+    fn by_policy(reason: Reason, source: Source) -> Self {
+        Self { reason, decision: Decision::Deny, source, verdict: None, host_allowed: false }
+    }
+}
+
+impl Gate {
+    /// Starts a gate for `policy`.
+    #[must_use]
+    pub fn builder(policy: Policy) -> GateBuilder {
+        GateBuilder::new(policy)
+    }
+
+    /// Judges one access.
+    ///
+    /// Leaves one audit event (a mode guard's no after the lists' yes leaves two) and, for a refusal, one
+    /// history entry, even if the future is dropped half-way because the client hung up.
+    ///
+    /// # Errors
+    /// The [`Denial`], to be rendered by the door.
+    pub async fn authorize(&self, access: Access<'_>) -> Result<Permit, Denial> {
+        let snapshot = self.store.current();
+        let mut approved = false;
+        let mut pending = self.evidence.begin(access.facts());
+        let judged = self.judge(&snapshot, &access, &mut approved).await;
+        match judged {
+            Ok(route) => {
+                pending.record(&Outcome {
+                    via_parent: matches!(route, Route::Parent(_)),
+                    ..allowed(&access, approved)
+                });
+                drop(pending);
+                let Access { protocol, target, tls, .. } = access;
+                let generation = snapshot.generation;
+                Ok(Permit::from_grant(Grant { protocol, target, route, generation, approved, tls }))
+            }
+            Err(refused) => Err(self.refuse(&snapshot.policy, pending, &access, refused, approved)),
+        }
+    }
+
+    /// Judges what a door is asked to open before a target is known: a UDP association.
+    ///
+    /// # Errors
+    /// The [`Denial`], recorded with the address that the client announced.
+    pub fn authorize_association(&self, access: &Access<'_>) -> Result<(), Denial> {
+        let snapshot = self.store.current();
+        match snapshot.policy.door(access.protocol) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(self.refuse_at_once(access, reason)),
+        }
+    }
+
+    /// Refuses what a door cannot serve at all, such as a SOCKS5 BIND, and records it.
+    pub fn refuse_unsupported(&self, access: &Access<'_>) -> Denial {
+        let refused = Refused::by_policy(Reason::PolicyDenied, Source::ProxyState);
+        let snapshot = self.store.current();
+        let pending = self.evidence.begin(access.facts());
+        self.refuse(&snapshot.policy, pending, access, refused, false)
+    }
+
+    fn refuse_at_once(&self, access: &Access<'_>, reason: Reason) -> Denial {
+        let source = rule_source(&reason, &access.target);
+        let snapshot = self.store.current();
+        let pending = self.evidence.begin(access.facts());
+        self.refuse(&snapshot.policy, pending, access, Refused::by_policy(reason, source), false)
+    }
+
+    /// Whether the policy in force now would still permit this tunnel, judged afresh and without asking anybody.
+    /// A decider's yes stands.
+    #[must_use]
+    pub fn still_permits(&self, permit: &Permit, method: Option<&str>, upgrade: bool) -> bool {
+        let snapshot = self.store.current();
+        if snapshot.generation == permit.generation() {
+            return true;
+        }
+        let request =
+            AccessRequest { protocol: permit.protocol(), target: permit.target(), method, upgrade };
+        let verdict = if permit.is_approved() {
+            snapshot.policy.evaluate_approved(&request)
+        } else {
+            snapshot.policy.evaluate(&request)
+        };
+        let allowed = match (&verdict.outcome, permit.target()) {
+            (Ruling::Allow, _) => true,
+            // A socket that was reached by its real path: listed still, in whichever spelling.
+            (Ruling::Unlisted, Target::Unix(_)) => snapshot.policy.enabled(),
+            (Ruling::Unlisted | Ruling::Deny(_), _) => false,
+        };
+        let addresses: Vec<IpAddr> = permit.addresses().map(|address| address.ip()).collect();
+        allowed
+            && match permit.target() {
+                Target::Host { host, .. } => snapshot.policy.admit(host, &addresses).is_ok(),
+                Target::Unix(_) => true,
+            }
+    }
+
+    /// The policy in force, its generation and its changes.
+    #[must_use]
+    pub fn store(&self) -> &PolicyStore {
+        &self.store
+    }
+
+    /// Opens what a permit names.
+    #[must_use]
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// The limits that this proxy keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Adds a listener of ours: from now on it is never a target, in whatever spelling.
+    pub fn add_listener(&self, address: SocketAddr) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(address);
+    }
+
+    /// A copy of the newest refusals (at most 200), oldest first.
+    #[must_use]
+    pub fn blocked_snapshot(&self) -> Vec<BlockedRequest> {
+        self.evidence.snapshot()
+    }
+
+    /// Takes the newest refusals (at most 200), oldest first. The total stays.
+    #[must_use]
+    pub fn drain_blocked(&self) -> Vec<BlockedRequest> {
+        self.evidence.drain()
+    }
+
+    /// How many refusals there have been.
+    #[must_use]
+    pub fn blocked_total(&self) -> u64 {
+        self.evidence.total()
+    }
+
+    async fn judge(&self, snapshot: &Snapshot, access: &Access<'_>, approved: &mut bool) -> Judged {
+        let policy = &snapshot.policy;
+        let verdict = policy.evaluate(&access.request());
+        match (&access.target, &verdict.outcome) {
+            (Target::Unix(path), Ruling::Allow) => socket_route(path).await,
+            (Target::Unix(path), Ruling::Unlisted) => listed_socket_route(policy, path).await,
+            (Target::Host { host, port }, Ruling::Allow) => {
+                self.way_to(policy, access, host, *port, *approved).await
+            }
+            (Target::Host { host, port }, Ruling::Unlisted) => {
+                self.ask_decider(access, host, *port).await?;
+                *approved = true;
+                let verdict = policy.evaluate_approved(&access.request());
+                match &verdict.outcome {
+                    Ruling::Allow => self.way_to(policy, access, host, *port, true).await,
+                    Ruling::Deny(_) | Ruling::Unlisted => Err(refused_by_rules(access, verdict)),
+                }
+            }
+            (_, Ruling::Deny(_)) => Err(refused_by_rules(access, verdict)),
+        }
+    }
+
+    async fn ask_decider(&self, access: &Access<'_>, host: &Host, port: u16) -> Result<(), Refused> {
+        let Some(decider) = &self.decider else {
+            return Err(Refused::by_policy(Reason::NotAllowed, Source::BaselinePolicy));
+        };
+        let request = NetworkPolicyRequest::for_access(
+            access.protocol,
+            host.to_string(),
+            port,
+            access.client,
+            access.method,
+        );
+        match decider::ask(decider, request, self.limits.decider).await {
+            Answer::Allow => Ok(()),
+            Answer::Refuse { decision, reason } => {
+                Err(Refused { decision, ..Refused::by_policy(reason, Source::Decider) })
+            }
+        }
+    }
+
+    /// Resolves a permitted host and admits its addresses.
+    async fn way_to(
+        &self,
+        policy: &Policy,
+        access: &Access<'_>,
+        host: &Host,
+        port: u16,
+        approved: bool,
+    ) -> Judged {
+        let secure = access.tls || access.protocol == Protocol::HttpsConnect;
+        let parent = match access.protocol {
+            Protocol::Http | Protocol::HttpsConnect => self.parents.route(host, port, secure),
+            Protocol::Socks5Tcp | Protocol::Socks5Udp => None,
+        };
+        let route = match (self.direct_route(host, port).await, parent) {
+            (Ok(route), _) => route,
+            // Behind a corporate proxy names often resolve only there; the operator has configured that
+            // parent, and the name itself is permitted.
+            (Err(_), Some(parent)) => return Ok(Route::Parent(Arc::clone(parent))),
+            (Err(failure), None) => {
+                let reason = Reason::DnsLookupFailed(failure);
+                return Err(Refused::by_policy(reason, Source::BaselinePolicy));
+            }
+        };
+        let addresses: Vec<IpAddr> = route.addresses().map(|address| address.ip()).collect();
+        let admitted = policy.admit(host, &addresses).is_ok()
+            && !route.addresses().any(|address| self.is_own_listener(address));
+        match (admitted, parent) {
+            (false, _) => {
+                tracing::debug!(host = ?host.to_string(), approved, "an address may not be dialled");
+                Err(Refused::by_policy(Reason::NotAllowedLocal, Source::BaselinePolicy))
+            }
+            (true, Some(parent)) => Ok(Route::Parent(Arc::clone(parent))),
+            (true, None) => Ok(route),
+        }
+    }
+
+    /// The addresses of a host, none of them judged yet.
+    async fn direct_route(&self, host: &Host, port: u16) -> Result<Route, LookupFailure> {
+        match host {
+            Host::Address(literal) if literal.zone().is_some() => {
+                let address = resolve::scoped_address(&host.to_string(), port).await;
+                address.map(Route::Address).ok_or(LookupFailure::Failed)
+            }
+            Host::Address(literal) => {
+                Ok(Route::Address(SocketAddr::new(literal.address(), port)))
+            }
+            // Loopback by definition (RFC 6761 section 6.3); no resolver has a say in it.
+            Host::Name(_) if host.is_localhost() => {
+                let addresses: LookupAnswer = Ok(Arc::new([
+                    IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    IpAddr::V6(Ipv6Addr::LOCALHOST),
+                ]));
+                addresses.map(|addresses| Route::Addresses { addresses, port })
+            }
+            Host::Name(name) => {
+                let addresses = self.lookups.addresses(name.as_str()).await?;
+                Ok(Route::Addresses { addresses, port })
+            }
+        }
+    }
+
+    fn is_own_listener(&self, target: SocketAddr) -> bool {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().any(|listener| {
+            listener.port() == target.port()
+                && (listener.ip() == target.ip()
+                    || target.ip().is_loopback()
+                    || target.ip().is_unspecified()
+                    || (listener.ip().is_unspecified() && resolve::is_own_address(target.ip())))
+        })
+    }
+
+    /// Records a refusal and makes the denial.
+    fn refuse(
+        &self,
+        policy: &Policy,
+        mut pending: Pending<'_>,
+        access: &Access<'_>,
+        refused: Refused,
+        approved: bool,
+    ) -> Denial {
+        let Refused { reason, decision, source, verdict, host_allowed } = refused;
+        if host_allowed {
+            pending.record(&allowed(access, approved));
+        }
+        let note = Note { policy, reason: &reason, verdict: verdict.as_ref(), target: &access.target };
+        pending.record(&Outcome {
+            decision,
+            scope: scope(source, &reason, &access.target),
+            source,
+            reason: Some(&reason),
+            overridden: false,
+            via_parent: false,
+            note: note.is_some().then_some(&note),
+        });
+        Denial::new(reason, decision, source, access)
+    }
+}
+
+/// The outcome that lets an access through.
+fn allowed(access: &Access<'_>, approved: bool) -> Outcome<'static> {
+    let (scope, source) = match access.target {
+        Target::Host { .. } if approved => (Scope::Domain, Source::Decider),
+        Target::Host { .. } => (Scope::Domain, Source::BaselinePolicy),
+        Target::Unix(_) => (Scope::NonDomain, Source::ProxyState),
+    };
+    Outcome {
+        decision: Decision::Allow,
+        scope,
+        source,
+        reason: approved.then_some(&Reason::NotAllowed),
+        overridden: approved,
+        via_parent: false,
+        note: None,
+    }
+}
+
+fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
+    let reason = match &verdict.outcome {
+        Ruling::Deny(reason) => reason.clone(),
+        // Unsure means no.
+        Ruling::Allow | Ruling::Unlisted => Reason::NotAllowed,
+    };
+    let source = rule_source(&reason, &access.target);
+    let after_host = match access.protocol {
+        Protocol::Http | Protocol::HttpsConnect => matches!(access.target, Target::Host { .. }),
+        // SOCKS5 refuses by mode before it looks at the host.
+        Protocol::Socks5Tcp | Protocol::Socks5Udp => false,
+    };
+    Refused {
+        host_allowed: after_host && source == Source::ModeGuard,
+        decision: Decision::Deny,
+        source,
+        reason,
+        verdict: Some(verdict),
+    }
+}
+
+/// Who is said to have decided, for a refusal by the rules.
+fn rule_source(reason: &Reason, target: &Target) -> Source {
+    match reason {
+        Reason::MethodNotAllowed | Reason::MitmRequired => Source::ModeGuard,
+        Reason::ProxyDisabled | Reason::UnixSocketUnsupported => Source::ProxyState,
+        Reason::NotAllowed if matches!(target, Target::Unix(_)) => Source::ProxyState,
+        Reason::NotAllowed
+        | Reason::NotAllowedLocal
+        | Reason::Denied
+        | Reason::DnsLookupFailed(_)
+        | Reason::Cancelled
+        | Reason::PolicyDenied
+        | Reason::Invented(_) => Source::BaselinePolicy,
+    }
+}
+
+fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
+    match (source, target) {
+        (Source::ModeGuard | Source::ProxyState, _) | (_, Target::Unix(_)) => Scope::NonDomain,
+        (Source::BaselinePolicy | Source::Decider, Target::Host { .. }) => {
+            debug_assert!(!matches!(reason, Reason::ProxyDisabled), "the proxy's state decides this");
+            Scope::Domain
+        }
+    }
+}
+
+/// A listed socket, by the path behind all links. A path that leads nowhere is dialled as it was asked for,
+/// so that the client learns of the failure as it would without us.
+async fn socket_route(path: &SocketPath) -> Judged {
+    let real = resolve::real_path(path).await;
+    Ok(Route::Socket(real.unwrap_or_else(|| Path::new(path.as_str()).to_owned())))
+}
+
+/// An unlisted path is allowed where it leads to the same socket as a listed one.
+async fn listed_socket_route(policy: &Policy, path: &SocketPath) -> Judged {
+    let refused = || Refused::by_policy(Reason::NotAllowed, Source::ProxyState);
+    let real = resolve::real_path(path).await.ok_or_else(refused)?;
+    for rule in &policy.socket_rules().allowed {
+        if resolve::real_path(&rule.path).await.as_ref() == Some(&real) {
+            return Ok(Route::Socket(real));
+        }
+    }
+    Err(refused())
+}
+
+#[cfg(test)]
+mod tests;

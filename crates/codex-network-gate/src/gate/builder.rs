@@ -1,0 +1,76 @@
+//! Putting a gate together.
+//!
+//! [`GateBuilder`] takes the policy and what surrounds it. It deliberately reads no environment and no file.
+
+use super::{
+    Arc, Evidence, Gate, Limits, Lookups, NetworkPolicyDecider, ParentProxies, Policy, PolicyStore,
+    Resolver, RwLock, SystemResolver, Upstream,
+};
+use crate::decider::SharedDecider;
+
+/// Builds a [`Gate`].
+#[derive(Debug)]
+pub struct GateBuilder {
+    policy: Policy,
+    decider: Option<SharedDecider>,
+    resolver: Arc<dyn Resolver>,
+    parents: ParentProxies,
+    limits: Limits,
+}
+
+impl GateBuilder {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            decider: None,
+            resolver: Arc::new(SystemResolver),
+            parents: ParentProxies::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Asks `decider` about hosts that no list mentions. Without one they are refused.
+    #[must_use]
+    pub fn decider(mut self, decider: Option<Arc<dyn NetworkPolicyDecider>>) -> Self {
+        self.decider = decider.map(SharedDecider);
+        self
+    }
+
+    /// Resolves names with `resolver` instead of the system's.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Sends HTTP and CONNECT through these parents where they apply. By default there are none.
+    #[must_use]
+    pub fn parents(mut self, parents: ParentProxies) -> Self {
+        self.parents = parents;
+        self
+    }
+
+    /// Keeps these limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The gate, with the policy in force as generation 1.
+    #[must_use]
+    pub fn build(self) -> Gate {
+        let limits = Arc::new(self.limits);
+        let lookups = Arc::new(Lookups::new(self.resolver, Arc::clone(&limits)));
+        Gate {
+            store: PolicyStore::new(self.policy),
+            evidence: Evidence::default(),
+            decider: self.decider,
+            parents: self.parents,
+            upstream: Upstream::new(Arc::clone(&limits), Arc::clone(&lookups)),
+            lookups,
+            limits,
+            listeners: RwLock::default(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The gate's no.
+//!
+//! [`Denial`] is an answer and no error: it says why, who decided, and what was asked for. It is recorded
+//! already; a door only renders it.
+
+use codex_network_policy::{Decision, Protocol, Reason, Source, Target};
+
+use super::Access;
+use crate::evidence::UNIX_SOCKET_HOST;
+
+/// A refused access. Made by the gate only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    reason: Reason,
+    decision: Decision,
+    source: Source,
+    protocol: Protocol,
+    host: String,
+    port: u16,
+}
+
+impl Denial {
+    pub(super) fn new(
+        reason: Reason,
+        decision: Decision,
+        source: Source,
+        access: &Access<'_>,
+    ) -> Self {
+        let (host, port) = match &access.target {
+            Target::Host { host, port } => (host.to_string(), *port),
+            Target::Unix(_) => (UNIX_SOCKET_HOST.to_owned(), 0),
+        };
+        Self { reason, decision, source, protocol: access.protocol, host, port }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// `deny`, or `ask` where a person may approve.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    /// Who decided.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The door.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The normalised host (IPv6 without brackets), or `unix-socket`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; 0 for a unix socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the target was a unix socket.
+    #[must_use]
+    pub fn is_unix_socket(&self) -> bool {
+        self.host == UNIX_SOCKET_HOST && self.port == 0
+    }
+}

@@ -1,0 +1,86 @@
+//! What a person wants to read beside a refusal: the rule that decided and where it stands, or the line that
+//! would permit the access.
+//!
+//! For the log only; a client is told no more than its answer says.
+
+use std::fmt;
+
+use codex_network_policy::{LookupFailure, Policy, Reason, Target, Verdict};
+
+/// The note to one refusal.
+pub(super) struct Note<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) reason: &'a Reason,
+    pub(super) verdict: Option<&'a Verdict>,
+    pub(super) target: &'a Target,
+}
+
+impl Note<'_> {
+    /// Whether there is anything to say.
+    pub(super) fn is_some(&self) -> bool {
+        match self.reason {
+            Reason::Cancelled | Reason::PolicyDenied | Reason::Invented(_) => false,
+            Reason::NotAllowed
+            | Reason::NotAllowedLocal
+            | Reason::Denied
+            | Reason::MethodNotAllowed
+            | Reason::MitmRequired
+            | Reason::ProxyDisabled
+            | Reason::UnixSocketUnsupported
+            | Reason::DnsLookupFailed(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reason, self.target) {
+            (Reason::NotAllowed, Target::Host { host, .. }) => {
+                write!(f, "to allow it, add \"{host}\" to allowed_domains")
+            }
+            (Reason::NotAllowed, Target::Unix(path)) => {
+                write!(f, "to allow it, add {:?} to allow_unix_sockets", path.as_str())
+            }
+            (Reason::NotAllowedLocal, Target::Host { host, .. }) => match host.address() {
+                Some(address) => write!(
+                    f,
+                    "{}; to allow it, add \"{host}\" to allowed_domains",
+                    codex_network_policy::AddressClass::of(address).as_str()
+                ),
+                None if host.is_localhost() => {
+                    f.write_str("loopback; to allow it, add \"localhost\" to allowed_domains")
+                }
+                None => f.write_str("the name leads to an address that is not public, or is ours"),
+            },
+            (Reason::Denied, _) => match self.verdict.and_then(|verdict| verdict.rule) {
+                Some(rule) => {
+                    let rule = self.policy.rule(rule);
+                    write!(f, "denied by {rule}")
+                }
+                None => f.write_str("denied by a rule"),
+            },
+            (Reason::MethodNotAllowed, _) => {
+                f.write_str("mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only")
+            }
+            (Reason::MitmRequired, _) => f.write_str(
+                "mode = \"limited\" permits no opaque tunnel; use mode = \"full\" to permit it",
+            ),
+            (Reason::ProxyDisabled, _) => f.write_str("the configuration disables the proxy"),
+            (Reason::UnixSocketUnsupported, _) => {
+                f.write_str("unix sockets are served on macOS only")
+            }
+            (Reason::DnsLookupFailed(failure), _) => f.write_str(match failure {
+                LookupFailure::Failed => "the name does not resolve",
+                LookupFailure::TimedOut => "the resolver did not answer in time",
+                LookupFailure::Empty => "the name has no address",
+            }),
+            (
+                Reason::NotAllowedLocal
+                | Reason::Cancelled
+                | Reason::PolicyDenied
+                | Reason::Invented(_),
+                _,
+            ) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The gate's yes.
+//!
+//! A [`Permit`] names one target and the route that was judged for it. It is made in one place, by the gate;
+//! its fields are private, it cannot be built, changed or cloned outside this crate, and
+//! [`Upstream`](crate::Upstream) opens nothing without one. It deliberately carries no raw client text.
+
+use std::net::SocketAddr;
+
+use codex_network_policy::{Protocol, Target};
+
+use crate::route::{Parent, Route};
+
+/// Permission to open exactly the target that was judged, by exactly the addresses that were judged.
+#[derive(Debug)]
+pub struct Permit {
+    protocol: Protocol,
+    target: Target,
+    route: Route,
+    generation: u64,
+    approved: bool,
+    tls: bool,
+}
+
+/// What the gate has found, ready to become a [`Permit`].
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) protocol: Protocol,
+    pub(crate) target: Target,
+    pub(crate) route: Route,
+    /// The generation of the policy that judged.
+    pub(crate) generation: u64,
+    /// Whether a decider lifted the allowlist's no.
+    pub(crate) approved: bool,
+    /// Whether the proxy itself speaks TLS with the origin.
+    pub(crate) tls: bool,
+}
+
+impl Permit {
+    /// Makes a permit. Called by `Gate::authorize` and by nobody else; `cargo xtask tidy` counts.
+    pub(crate) fn from_grant(grant: Grant) -> Self {
+        let Grant { protocol, target, route, generation, approved, tls } = grant;
+        Self { protocol, target, route, generation, approved, tls }
+    }
+
+    /// The door through which the access came.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// What may be reached.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The generation of the policy that permitted it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether a decider permitted it, rather than the lists.
+    #[must_use]
+    pub fn is_approved(&self) -> bool {
+        self.approved
+    }
+
+    /// Whether the proxy itself speaks TLS with the origin (an `https://` request to the forward proxy).
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether it leaves through the operator's parent proxy.
+    #[must_use]
+    pub fn is_via_parent(&self) -> bool {
+        self.parent().is_some()
+    }
+
+    /// The addresses that may be dialled. Empty where a parent proxy or a unix socket is.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.route.addresses()
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(crate) fn parent(&self) -> Option<&Parent> {
+        match &self.route {
+            Route::Parent(parent) => Some(parent),
+            Route::Address(_) | Route::Addresses { .. } | Route::Socket(_) => None,
+        }
+    }
+}

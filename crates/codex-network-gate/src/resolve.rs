@@ -1,0 +1,179 @@
+//! Names to addresses, and socket paths to real paths.
+//!
+//! [`Resolver`] is the seam: the system's resolver in the product, a scripted one in tests. [`Lookups`] puts
+//! a limit, coalescing of equal questions and a reuse of a few seconds around it. Nothing here judges: it is
+//! the gate that asks, only for names that policy permits, and that judges the answer.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use codex_network_policy::{LookupFailure, SocketPath};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+
+use crate::limits::Limits;
+
+/// How many answers are remembered at most; a flood of names costs look-ups, not memory.
+const REMEMBERED_NAMES: usize = 1_024;
+
+/// Asks somebody for the addresses of a name.
+#[async_trait]
+pub trait Resolver: Send + Sync + std::fmt::Debug + 'static {
+    /// The addresses of `name`, a canonical host name or a scoped IPv6 literal (`fe80::1%eth0`), in the order
+    /// in which they should be tried.
+    ///
+    /// # Errors
+    /// Whatever the resolver reports. The gate makes a refusal of it.
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The system's resolver: `nsswitch.conf`, `/etc/hosts`, split DNS and mDNS keep working.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemResolver;
+
+#[async_trait]
+impl Resolver for SystemResolver {
+    #[expect(clippy::disallowed_methods, reason = "this is the resolver that the gate asks")]
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let addresses = tokio::net::lookup_host((name, 0)).await?;
+        Ok(addresses.map(|address| address.ip()).collect())
+    }
+}
+
+/// What a name resolved to. Never an empty list.
+pub(crate) type LookupAnswer = Result<Arc<[IpAddr]>, LookupFailure>;
+
+/// A [`Resolver`] within limits.
+#[derive(Debug)]
+pub(crate) struct Lookups {
+    resolver: Arc<dyn Resolver>,
+    slots: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    known: Arc<Mutex<HashMap<Box<str>, Known>>>,
+}
+
+/// A question under way or an answer that is still fresh.
+#[derive(Clone, Debug)]
+struct Known {
+    answer: watch::Receiver<Option<LookupAnswer>>,
+    asked: Instant,
+}
+
+impl Lookups {
+    pub(crate) fn new(resolver: Arc<dyn Resolver>, limits: Arc<Limits>) -> Self {
+        Self {
+            resolver,
+            slots: Arc::new(Semaphore::new(limits.lookups)),
+            limits,
+            known: Arc::default(),
+        }
+    }
+
+    /// The addresses of `name`. Equal questions that overlap are asked once.
+    pub(crate) async fn addresses(&self, name: &str) -> LookupAnswer {
+        let mut answer = self.question(name);
+        match answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or(Err(LookupFailure::Failed)),
+            // The task that asks has died, which only a panicking resolver can bring about.
+            Err(_) => Err(LookupFailure::Failed),
+        }
+    }
+
+    fn question(&self, name: &str) -> watch::Receiver<Option<LookupAnswer>> {
+        let now = Instant::now();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.get(name)
+            && self.is_usable(entry, now)
+        {
+            return entry.answer.clone();
+        }
+        if known.len() >= REMEMBERED_NAMES {
+            known.retain(|_, entry| self.is_usable(entry, now));
+            if known.len() >= REMEMBERED_NAMES {
+                known.clear();
+            }
+        }
+        let (sender, answer) = watch::channel(None);
+        known.insert(name.into(), Known { answer: answer.clone(), asked: now });
+        tokio::spawn(ask(
+            Arc::clone(&self.resolver),
+            Arc::clone(&self.slots),
+            Arc::clone(&self.limits),
+            name.into(),
+            sender,
+        ));
+        answer
+    }
+
+    /// A question under way is joined, a fresh yes is reused; a failure is never remembered.
+    fn is_usable(&self, entry: &Known, now: Instant) -> bool {
+        match &*entry.answer.borrow() {
+            None => entry.answer.has_changed().is_ok(),
+            Some(Ok(_)) => now.duration_since(entry.asked) < self.limits.lookup_reuse,
+            Some(Err(_)) => false,
+        }
+    }
+}
+
+/// Asks the resolver once and publishes the answer. A task of its own, so that a client that hangs up takes
+/// no answer away from the others who wait for it.
+async fn ask(
+    resolver: Arc<dyn Resolver>,
+    slots: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    name: Box<str>,
+    answer: watch::Sender<Option<LookupAnswer>>,
+) {
+    // The system's look-up cannot be cancelled: it keeps its slot until it really ends, so that a dead
+    // resolver fills the slots and not the threads of the process.
+    let lookup = tokio::spawn(async move {
+        let _slot = slots.acquire_owned().await;
+        resolver.lookup(&name).await
+    });
+    let result = match timeout(limits.lookup, lookup).await {
+        Err(_) => Err(LookupFailure::TimedOut),
+        Ok(Err(_)) => Err(LookupFailure::Failed),
+        Ok(Ok(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(LookupFailure::TimedOut)
+        }
+        Ok(Ok(Err(_))) => Err(LookupFailure::Failed),
+        Ok(Ok(Ok(addresses))) => deduplicated(addresses),
+    };
+    answer.send_replace(Some(result));
+}
+
+/// The system answers once per socket type on some platforms.
+fn deduplicated(mut addresses: Vec<IpAddr>) -> LookupAnswer {
+    let mut seen = std::collections::HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    if addresses.is_empty() { Err(LookupFailure::Empty) } else { Ok(addresses.into()) }
+}
+
+/// The address of a literal with a zone (`fe80::1%eth0`). The system turns the zone into an index; no query
+/// leaves for a literal.
+#[expect(clippy::disallowed_methods, reason = "numeric: only the zone is looked up, on this machine")]
+pub(crate) async fn scoped_address(literal: &str, port: u16) -> Option<SocketAddr> {
+    tokio::net::lookup_host((literal, port)).await.ok()?.next()
+}
+
+/// The path with every link followed, or `None` where nothing is there.
+pub(crate) async fn real_path(path: &SocketPath) -> Option<PathBuf> {
+    let path = PathBuf::from(path.as_str());
+    #[expect(clippy::disallowed_methods, reason = "the path that is judged is the path that is dialled")]
+    let found = tokio::task::spawn_blocking(move || path.canonicalize()).await;
+    found.ok()?.ok()
+}
+
+/// Whether this machine owns `address`. Only asked about the ports of our own listeners.
+pub(crate) fn is_own_address(address: IpAddr) -> bool {
+    address.is_loopback()
+        || address.is_unspecified()
+        || std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

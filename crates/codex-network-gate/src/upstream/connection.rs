@@ -1,0 +1,160 @@
+//! An open connection to an upstream, whatever carries it.
+//!
+//! [`Connection`] reads and writes like any stream. It deliberately exposes neither the socket nor a way to
+//! aim it elsewhere.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::route::Parent;
+
+/// A stream to the target of a permit, or to the parent proxy.
+#[derive(Debug)]
+pub struct Connection {
+    io: Io,
+    /// Bytes that came with a parent's answer and belong to the tunnel.
+    early: Bytes,
+    parent: Option<Arc<Parent>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Io {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// TLS with the origin inside of TLS with the parent.
+    Nested(Box<TlsStream<Connection>>),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+impl Connection {
+    pub(super) fn new(io: Io) -> Self {
+        Self { io, early: Bytes::new(), parent: None }
+    }
+
+    pub(super) fn with_early(mut self, early: Bytes) -> Self {
+        self.early = early;
+        self
+    }
+
+    pub(super) fn set_parent(&mut self, parent: Arc<Parent>) {
+        self.parent = Some(parent);
+    }
+
+    /// The bare TCP stream, where there is nothing else around it.
+    pub(super) fn into_tcp(self) -> Result<TcpStream, Self> {
+        match self {
+            Self { io: Io::Tcp(stream), early, parent: None } if early.is_empty() => Ok(stream),
+            other => Err(other),
+        }
+    }
+
+    /// Whether this leads to a parent proxy that expects requests in absolute form.
+    #[must_use]
+    pub fn is_to_parent(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// The value of `proxy-authorization` for a parent that wants one.
+    #[must_use]
+    pub fn parent_authorization(&self) -> Option<&str> {
+        self.parent.as_ref()?.authorization.as_deref()
+    }
+
+    /// The address that was dialled, where this is a direct connection over IP.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// Our end's address, where this is a connection over IP.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Tcp(stream) => Some(stream),
+            Io::Tls(stream) => Some(stream.get_ref().0),
+            Io::Nested(stream) => stream.get_ref().0.tcp(),
+            #[cfg(unix)]
+            Io::Unix(_) => None,
+        }
+    }
+
+    fn poll_io<T>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut (dyn Stream + 'static)>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(stream) => poll(Pin::new(stream as &mut dyn Stream)),
+            Io::Tls(stream) => poll(Pin::new(stream.as_mut() as &mut dyn Stream)),
+            Io::Nested(stream) => poll(Pin::new(stream.as_mut() as &mut dyn Stream)),
+            #[cfg(unix)]
+            Io::Unix(stream) => poll(Pin::new(stream as &mut dyn Stream)),
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.has_remaining() {
+            let length = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_io(|stream| stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(|stream| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_io(|stream| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_io(|stream| stream.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(|stream| stream.poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Tcp(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
+            Io::Nested(stream) => stream.is_write_vectored(),
+            #[cfg(unix)]
+            Io::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+}
