@@ -101,7 +101,15 @@ impl NetworkPolicyRequest {
             command,
             exec_policy_hint,
         } = args;
-        Self { protocol, host, port, client_addr, method, command, exec_policy_hint }
+        Self {
+            protocol,
+            host,
+            port,
+            client_addr,
+            method,
+            command,
+            exec_policy_hint,
+        }
     }
 
     pub(crate) fn for_access(
@@ -143,12 +151,16 @@ pub enum NetworkDecision {
 impl NetworkDecision {
     /// [`NetworkDecision::Deny`] with this reason.
     pub fn deny(reason: impl Into<String>) -> Self {
-        Self::Deny { reason: reason.into() }
+        Self::Deny {
+            reason: reason.into(),
+        }
     }
 
     /// [`NetworkDecision::Ask`] with this reason.
     pub fn ask(reason: impl Into<String>) -> Self {
-        Self::Ask { reason: reason.into() }
+        Self::Ask {
+            reason: reason.into(),
+        }
     }
 
     /// As [`NetworkDecision::deny`]; the source of a decider's answer is always the decider, whatever it claims.
@@ -243,22 +255,30 @@ pub(crate) async fn ask(
     let decision = match tokio::time::timeout(limit, &mut question.0).await {
         Ok(Ok(decision)) => decision,
         Ok(Err(error)) => {
-            tracing::warn!(panicked = error.is_panic(), "the policy decider failed; refusing");
+            tracing::warn!(
+                panicked = error.is_panic(),
+                "the policy decider failed; refusing"
+            );
             NetworkDecision::deny("")
         }
         Err(_) => {
-            tracing::warn!(limit_seconds = limit.as_secs(), "the policy decider did not answer; refusing");
+            tracing::warn!(
+                limit_seconds = limit.as_secs(),
+                "the policy decider did not answer; refusing"
+            );
             NetworkDecision::deny("")
         }
     };
     match decision {
         NetworkDecision::Allow => Answer::Allow,
-        NetworkDecision::Deny { reason } => {
-            Answer::Refuse { decision: Decision::Deny, reason: Reason::from_decider(&reason) }
-        }
-        NetworkDecision::Ask { reason } => {
-            Answer::Refuse { decision: Decision::Ask, reason: Reason::from_decider(&reason) }
-        }
+        NetworkDecision::Deny { reason } => Answer::Refuse {
+            decision: Decision::Deny,
+            reason: Reason::from_decider(&reason),
+        },
+        NetworkDecision::Ask { reason } => Answer::Refuse {
+            decision: Decision::Ask,
+            reason: Reason::from_decider(&reason),
+        },
     }
 }
 

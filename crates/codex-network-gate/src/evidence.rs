@@ -12,8 +12,8 @@ use codex_network_policy::{Decision, Mode, Protocol, Reason, Scope, Source, Targ
 mod event;
 mod history;
 
-pub use history::{BlockedRequest, BlockedRequestArgs};
 use history::History;
+pub use history::{BlockedRequest, BlockedRequestArgs};
 
 /// The host that stands for a socket in evidence and answers; the path itself is not told.
 pub(crate) const UNIX_SOCKET_HOST: &str = "unix-socket";
@@ -110,7 +110,11 @@ impl Evidence {
 
     /// Guards a judgement that is about to wait.
     pub(crate) fn begin<'a>(&'a self, facts: Facts<'a>) -> Pending<'a> {
-        Pending { evidence: self, facts, finished: false }
+        Pending {
+            evidence: self,
+            facts,
+            finished: false,
+        }
     }
 
     /// A copy of the newest refusals, oldest first.

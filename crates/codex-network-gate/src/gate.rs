@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use codex_network_policy::{
-    AccessRequest, Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason, Scope,
-    SocketPath, Source, Target, Verdict,
+    AccessRequest, Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason,
+    Scope, SocketPath, Source, Target, Verdict,
 };
 
 use crate::decider::{self, Answer, NetworkPolicyDecider, NetworkPolicyRequest};
@@ -99,7 +99,13 @@ struct Refused {
 
 impl Refused {
     fn by_policy(reason: Reason, source: Source) -> Self {
-        Self { reason, decision: Decision::Deny, source, verdict: None, host_allowed: false }
+        Self {
+            reason,
+            decision: Decision::Deny,
+            source,
+            verdict: None,
+            host_allowed: false,
+        }
     }
 }
 
@@ -129,9 +135,21 @@ impl Gate {
                     ..allowed(&access, approved)
                 });
                 drop(pending);
-                let Access { protocol, target, tls, .. } = access;
+                let Access {
+                    protocol,
+                    target,
+                    tls,
+                    ..
+                } = access;
                 let generation = snapshot.generation;
-                Ok(Permit::from_grant(Grant { protocol, target, route, generation, approved, tls }))
+                Ok(Permit::from_grant(Grant {
+                    protocol,
+                    target,
+                    route,
+                    generation,
+                    approved,
+                    tls,
+                }))
             }
             Err(refused) => Err(self.refuse(&snapshot.policy, pending, &access, refused, approved)),
         }
@@ -161,7 +179,13 @@ impl Gate {
         let source = rule_source(&reason, &access.target);
         let snapshot = self.store.current();
         let pending = self.evidence.begin(access.facts());
-        self.refuse(&snapshot.policy, pending, access, Refused::by_policy(reason, source), false)
+        self.refuse(
+            &snapshot.policy,
+            pending,
+            access,
+            Refused::by_policy(reason, source),
+            false,
+        )
     }
 
     /// Whether the policy in force now would still permit this tunnel, judged afresh and without asking anybody.
@@ -172,8 +196,12 @@ impl Gate {
         if snapshot.generation == permit.generation() {
             return true;
         }
-        let request =
-            AccessRequest { protocol: permit.protocol(), target: permit.target(), method, upgrade };
+        let request = AccessRequest {
+            protocol: permit.protocol(),
+            target: permit.target(),
+            method,
+            upgrade,
+        };
         let verdict = if permit.is_approved() {
             snapshot.policy.evaluate_approved(&request)
         } else {
@@ -213,7 +241,10 @@ impl Gate {
 
     /// Adds a listener of ours: from now on it is never a target, in whatever spelling.
     pub fn add_listener(&self, address: SocketAddr) {
-        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(address);
+        self.listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(address);
     }
 
     /// A copy of the newest refusals (at most 200), oldest first.
@@ -256,9 +287,17 @@ impl Gate {
         }
     }
 
-    async fn ask_decider(&self, access: &Access<'_>, host: &Host, port: u16) -> Result<(), Refused> {
+    async fn ask_decider(
+        &self,
+        access: &Access<'_>,
+        host: &Host,
+        port: u16,
+    ) -> Result<(), Refused> {
         let Some(decider) = &self.decider else {
-            return Err(Refused::by_policy(Reason::NotAllowed, Source::BaselinePolicy));
+            return Err(Refused::by_policy(
+                Reason::NotAllowed,
+                Source::BaselinePolicy,
+            ));
         };
         let request = NetworkPolicyRequest::for_access(
             access.protocol,
@@ -269,9 +308,10 @@ impl Gate {
         );
         match decider::ask(decider, request, self.limits.decider).await {
             Answer::Allow => Ok(()),
-            Answer::Refuse { decision, reason } => {
-                Err(Refused { decision, ..Refused::by_policy(reason, Source::Decider) })
-            }
+            Answer::Refuse { decision, reason } => Err(Refused {
+                decision,
+                ..Refused::by_policy(reason, Source::Decider)
+            }),
         }
     }
 
@@ -301,11 +341,16 @@ impl Gate {
         };
         let addresses: Vec<IpAddr> = route.addresses().map(|address| address.ip()).collect();
         let admitted = policy.admit(host, &addresses).is_ok()
-            && !route.addresses().any(|address| self.is_own_listener(address));
+            && !route
+                .addresses()
+                .any(|address| self.is_own_listener(address));
         match (admitted, parent) {
             (false, _) => {
                 tracing::debug!(host = ?host.to_string(), approved, "an address may not be dialled");
-                Err(Refused::by_policy(Reason::NotAllowedLocal, Source::BaselinePolicy))
+                Err(Refused::by_policy(
+                    Reason::NotAllowedLocal,
+                    Source::BaselinePolicy,
+                ))
             }
             (true, Some(parent)) => Ok(Route::Parent(Arc::clone(parent))),
             (true, None) => Ok(route),
@@ -319,9 +364,7 @@ impl Gate {
                 let address = resolve::scoped_address(&host.to_string(), port).await;
                 address.map(Route::Address).ok_or(LookupFailure::Failed)
             }
-            Host::Address(literal) => {
-                Ok(Route::Address(SocketAddr::new(literal.address(), port)))
-            }
+            Host::Address(literal) => Ok(Route::Address(SocketAddr::new(literal.address(), port))),
             // Loopback by definition (RFC 6761 section 6.3); no resolver has a say in it.
             Host::Name(_) if host.is_localhost() => {
                 let addresses: LookupAnswer = Ok(Arc::new([
@@ -338,7 +381,10 @@ impl Gate {
     }
 
     fn is_own_listener(&self, target: SocketAddr) -> bool {
-        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let listeners = self
+            .listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         listeners.iter().any(|listener| {
             listener.port() == target.port()
                 && (listener.ip() == target.ip()
@@ -357,11 +403,22 @@ impl Gate {
         refused: Refused,
         approved: bool,
     ) -> Denial {
-        let Refused { reason, decision, source, verdict, host_allowed } = refused;
+        let Refused {
+            reason,
+            decision,
+            source,
+            verdict,
+            host_allowed,
+        } = refused;
         if host_allowed {
             pending.record(&allowed(access, approved));
         }
-        let note = Note { policy, reason: &reason, verdict: verdict.as_ref(), target: &access.target };
+        let note = Note {
+            policy,
+            reason: &reason,
+            verdict: verdict.as_ref(),
+            target: &access.target,
+        };
         pending.record(&Outcome {
             decision,
             scope: scope(source, &reason, &access.target),
@@ -434,7 +491,10 @@ fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
     match (source, target) {
         (Source::ModeGuard | Source::ProxyState, _) | (_, Target::Unix(_)) => Scope::NonDomain,
         (Source::BaselinePolicy | Source::Decider, Target::Host { .. }) => {
-            debug_assert!(!matches!(reason, Reason::ProxyDisabled), "the proxy's state decides this");
+            debug_assert!(
+                !matches!(reason, Reason::ProxyDisabled),
+                "the proxy's state decides this"
+            );
             Scope::Domain
         }
     }
@@ -444,7 +504,9 @@ fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
 /// so that the client learns of the failure as it would without us.
 async fn socket_route(path: &SocketPath) -> Judged {
     let real = resolve::real_path(path).await;
-    Ok(Route::Socket(real.unwrap_or_else(|| Path::new(path.as_str()).to_owned())))
+    Ok(Route::Socket(
+        real.unwrap_or_else(|| Path::new(path.as_str()).to_owned()),
+    ))
 }
 
 /// An unlisted path is allowed where it leads to the same socket as a listed one.

@@ -38,8 +38,22 @@ pub(crate) struct Grant {
 impl Permit {
     /// Makes a permit. Called by `Gate::authorize` and by nobody else; `cargo xtask tidy` counts.
     pub(crate) fn from_grant(grant: Grant) -> Self {
-        let Grant { protocol, target, route, generation, approved, tls } = grant;
-        Self { protocol, target, route, generation, approved, tls }
+        let Grant {
+            protocol,
+            target,
+            route,
+            generation,
+            approved,
+            tls,
+        } = grant;
+        Self {
+            protocol,
+            target,
+            route,
+            generation,
+            approved,
+            tls,
+        }
     }
 
     /// The door through which the access came.

@@ -37,7 +37,10 @@ pub struct SystemResolver;
 
 #[async_trait]
 impl Resolver for SystemResolver {
-    #[expect(clippy::disallowed_methods, reason = "this is the resolver that the gate asks")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the resolver that the gate asks"
+    )]
     async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let addresses = tokio::net::lookup_host((name, 0)).await?;
         Ok(addresses.map(|address| address.ip()).collect())
@@ -98,7 +101,13 @@ impl Lookups {
             }
         }
         let (sender, answer) = watch::channel(None);
-        known.insert(name.into(), Known { answer: answer.clone(), asked: now });
+        known.insert(
+            name.into(),
+            Known {
+                answer: answer.clone(),
+                asked: now,
+            },
+        );
         tokio::spawn(ask(
             Arc::clone(&self.resolver),
             Arc::clone(&self.slots),
@@ -150,12 +159,19 @@ async fn ask(
 fn deduplicated(mut addresses: Vec<IpAddr>) -> LookupAnswer {
     let mut seen = std::collections::HashSet::new();
     addresses.retain(|address| seen.insert(*address));
-    if addresses.is_empty() { Err(LookupFailure::Empty) } else { Ok(addresses.into()) }
+    if addresses.is_empty() {
+        Err(LookupFailure::Empty)
+    } else {
+        Ok(addresses.into())
+    }
 }
 
 /// The address of a literal with a zone (`fe80::1%eth0`). The system turns the zone into an index; no query
 /// leaves for a literal.
-#[expect(clippy::disallowed_methods, reason = "numeric: only the zone is looked up, on this machine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "numeric: only the zone is looked up, on this machine"
+)]
 pub(crate) async fn scoped_address(literal: &str, port: u16) -> Option<SocketAddr> {
     tokio::net::lookup_host((literal, port)).await.ok()?.next()
 }
@@ -163,7 +179,10 @@ pub(crate) async fn scoped_address(literal: &str, port: u16) -> Option<SocketAdd
 /// The path with every link followed, or `None` where nothing is there.
 pub(crate) async fn real_path(path: &SocketPath) -> Option<PathBuf> {
     let path = PathBuf::from(path.as_str());
-    #[expect(clippy::disallowed_methods, reason = "the path that is judged is the path that is dialled")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the path that is judged is the path that is dialled"
+    )]
     let found = tokio::task::spawn_blocking(move || path.canonicalize()).await;
     found.ok()?.ok()
 }

@@ -38,7 +38,10 @@ impl Route {
             Self::Addresses { port, .. } => *port,
             Self::Address(_) | Self::Parent(_) | Self::Socket(_) => 0,
         };
-        one.into_iter().chain(many.iter().map(move |address| SocketAddr::new(*address, port)))
+        one.into_iter().chain(
+            many.iter()
+                .map(move |address| SocketAddr::new(*address, port)),
+        )
     }
 }
 
@@ -76,16 +79,23 @@ impl Parent {
             Some((credentials, authority)) => (Some(credentials), authority),
             None => (None, rest),
         };
-        let Authority { host, port } = Authority::parse(authority).map_err(|error| invalid(&error))?;
+        let Authority { host, port } =
+            Authority::parse(authority).map_err(|error| invalid(&error))?;
         let authorization = match credentials {
             Some(credentials) => {
-                let decoded = percent_decoded(credentials).ok_or_else(|| invalid(&"bad % escape"))?;
+                let decoded =
+                    percent_decoded(credentials).ok_or_else(|| invalid(&"bad % escape"))?;
                 Some(format!("Basic {}", STANDARD.encode(decoded)))
             }
             None => None,
         };
         let port = port.unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { host, port, tls, authorization })
+        Ok(Self {
+            host,
+            port,
+            tls,
+            authorization,
+        })
     }
 
     /// Whether this parent is the listener at `listener`, in any spelling of a loopback address.
@@ -114,7 +124,10 @@ pub struct ParentProxies {
 enum Bypass {
     All,
     /// The host itself and everything below it, optionally on one port only.
-    Domain { name: String, port: Option<u16> },
+    Domain {
+        name: String,
+        port: Option<u16>,
+    },
     Network(Prefix),
 }
 
@@ -147,8 +160,22 @@ impl ParentProxies {
             .or_else(|| variable("no_proxy"))
             .map(|value| value.split(',').filter_map(Bypass::parse).collect())
             .unwrap_or_default();
-        let parents = Self { plain: plain.or_else(|| all.clone()), secure: secure.or(all), bypass };
+        let parents = Self {
+            plain: plain.or_else(|| all.clone()),
+            secure: secure.or(all),
+            bypass,
+        };
         (parents, warnings)
+    }
+
+    /// Reads the environment of this process.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the operator sets the parent in our environment"
+    )]
+    pub fn of_process() -> (Self, Vec<String>) {
+        Self::from_environment(|key| std::env::var(key).ok())
     }
 
     /// Whether there is no parent at all.
@@ -162,7 +189,9 @@ impl ParentProxies {
         let mut warnings = Vec::new();
         for slot in [&mut self.plain, &mut self.secure] {
             if let Some(parent) = slot
-                && listeners.iter().any(|listener| parent.is_listener(*listener))
+                && listeners
+                    .iter()
+                    .any(|listener| parent.is_listener(*listener))
             {
                 warnings.push(format!(
                     "ignoring the parent proxy {}:{}: it is this proxy's own listener",
@@ -178,7 +207,11 @@ impl ParentProxies {
     /// The parent for an access, or `None` where it leaves directly. Non-public literals and `localhost`
     /// always leave directly.
     pub(crate) fn route(&self, host: &Host, port: u16, secure: bool) -> Option<&Arc<Parent>> {
-        let parent = if secure { self.secure.as_ref() } else { self.plain.as_ref() }?;
+        let parent = if secure {
+            self.secure.as_ref()
+        } else {
+            self.plain.as_ref()
+        }?;
         let local = match host.address() {
             Some(address) => !AddressClass::of(address).is_public(),
             None => host.is_localhost(),
@@ -197,11 +230,22 @@ impl Bypass {
         if let Ok(prefix) = text.parse() {
             return Some(Self::Network(prefix));
         }
-        let text = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
+        let text = text
+            .strip_prefix("*.")
+            .or_else(|| text.strip_prefix('.'))
+            .unwrap_or(text);
         let Authority { host, port } = Authority::parse(text).ok()?;
         match host {
-            Host::Name(name) => Some(Self::Domain { name: name.as_str().to_owned(), port }),
-            Host::Address(literal) => literal.address().to_string().parse().ok().map(Self::Network),
+            Host::Name(name) => Some(Self::Domain {
+                name: name.as_str().to_owned(),
+                port,
+            }),
+            Host::Address(literal) => literal
+                .address()
+                .to_string()
+                .parse()
+                .ok()
+                .map(Self::Network),
         }
     }
 
@@ -211,9 +255,10 @@ impl Bypass {
             (Self::Network(prefix), Host::Address(literal)) => prefix.contains(literal.address()),
             (Self::Domain { name, port: only }, Host::Name(host)) => {
                 only.is_none_or(|only| only == port)
-                    && host.as_str().strip_suffix(name.as_str()).is_some_and(|rest| {
-                        rest.is_empty() || rest.ends_with('.')
-                    })
+                    && host
+                        .as_str()
+                        .strip_suffix(name.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             }
             (Self::Network(_), Host::Name(_)) | (Self::Domain { .. }, Host::Address(_)) => false,
         }
@@ -230,8 +275,14 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
             decoded.push(*first);
             continue;
         }
-        let [high, low, tail @ ..] = tail else { return None };
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let [high, low, tail @ ..] = tail else {
+            return None;
+        };
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         decoded.push(digit(*high)? << 4 | digit(*low)?);
         rest = tail;
     }

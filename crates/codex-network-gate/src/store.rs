@@ -30,7 +30,10 @@ impl PolicyStore {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self {
-            current: ArcSwap::from_pointee(Snapshot { policy, generation: 1 }),
+            current: ArcSwap::from_pointee(Snapshot {
+                policy,
+                generation: 1,
+            }),
             changes: watch::Sender::new(1),
         }
     }
@@ -49,7 +52,8 @@ impl PolicyStore {
         self.changes.send_modify(|latest| {
             *latest += 1;
             generation = *latest;
-            self.current.store(Arc::new(Snapshot { policy, generation }));
+            self.current
+                .store(Arc::new(Snapshot { policy, generation }));
         });
         generation
     }

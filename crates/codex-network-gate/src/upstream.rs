@@ -38,7 +38,11 @@ pub struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(limits: Arc<Limits>, lookups: Arc<Lookups>) -> Self {
-        Self { limits, lookups, tls: tls::Verifier::default() }
+        Self {
+            limits,
+            lookups,
+            tls: tls::Verifier::default(),
+        }
     }
 
     /// Opens the permit's target.
@@ -80,9 +84,12 @@ impl Upstream {
             connection.set_parent(Arc::clone(parent));
             return Ok(connection);
         }
-        timeout(self.limits.handshake, parent::connect(connection, parent, permit.target()))
-            .await
-            .map_err(|_| UpstreamError::Timeout("waiting for the parent proxy"))?
+        timeout(
+            self.limits.handshake,
+            parent::connect(connection, parent, permit.target()),
+        )
+        .await
+        .map_err(|_| UpstreamError::Timeout("waiting for the parent proxy"))?
     }
 
     /// The operator chose the parent, so its addresses are not judged.
@@ -93,16 +100,22 @@ impl Upstream {
             Host::Name(name) => {
                 let addresses = self.lookups.addresses(name.as_str()).await;
                 let addresses = addresses.map_err(|_| UpstreamError::ParentLookup)?;
-                Ok(addresses.iter().map(|address: &IpAddr| SocketAddr::new(*address, port)).collect())
+                Ok(addresses
+                    .iter()
+                    .map(|address: &IpAddr| SocketAddr::new(*address, port))
+                    .collect())
             }
         }
     }
 
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<Connection, UpstreamError> {
-        let stream = timeout(self.limits.connect, race::connect(addresses, self.limits.connect_stagger))
-            .await
-            .map_err(|_| UpstreamError::Timeout("connecting"))?
-            .map_err(UpstreamError::Connect)?;
+        let stream = timeout(
+            self.limits.connect,
+            race::connect(addresses, self.limits.connect_stagger),
+        )
+        .await
+        .map_err(|_| UpstreamError::Timeout("connecting"))?
+        .map_err(UpstreamError::Connect)?;
         // Small writes must not wait for each other; a failure here costs latency, not correctness.
         let _ = stream.set_nodelay(true);
         Ok(Connection::new(Io::Tcp(stream)))
@@ -119,7 +132,10 @@ impl Upstream {
     }
 
     #[cfg(unix)]
-    #[expect(clippy::disallowed_methods, reason = "the dialler of permitted sockets")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the dialler of permitted sockets"
+    )]
     async fn open_socket(&self, path: &Path) -> Result<Connection, UpstreamError> {
         let stream = timeout(self.limits.connect, tokio::net::UnixStream::connect(path))
             .await
@@ -130,7 +146,9 @@ impl Upstream {
 
     #[cfg(not(unix))]
     async fn open_socket(&self, _: &Path) -> Result<Connection, UpstreamError> {
-        Err(UpstreamError::Connect(std::io::ErrorKind::Unsupported.into()))
+        Err(UpstreamError::Connect(
+            std::io::ErrorKind::Unsupported.into(),
+        ))
     }
 
     /// The sockets of one UDP association.
@@ -141,4 +159,3 @@ impl Upstream {
         Datagrams::bind()
     }
 }
-

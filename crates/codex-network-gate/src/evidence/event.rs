@@ -62,7 +62,12 @@ struct Method<'a>(Option<&'a str>);
 impl fmt::Display for Method<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(method) => method.chars().take(64).collect::<String>().escape_debug().fmt(f),
+            Some(method) => method
+                .chars()
+                .take(64)
+                .collect::<String>()
+                .escape_debug()
+                .fmt(f),
             None => f.write_str("none"),
         }
     }

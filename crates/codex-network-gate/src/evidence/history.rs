@@ -43,7 +43,10 @@ pub struct BlockedRequest {
 
 /// The fields of a [`BlockedRequest`] but for its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the one of the same name in `BlockedRequest`")]
+#[expect(
+    missing_docs,
+    reason = "each field is the one of the same name in `BlockedRequest`"
+)]
 pub struct BlockedRequestArgs {
     pub host: String,
     pub reason: String,

@@ -30,7 +30,14 @@ impl Denial {
             Target::Host { host, port } => (host.to_string(), *port),
             Target::Unix(_) => (UNIX_SOCKET_HOST.to_owned(), 0),
         };
-        Self { reason, decision, source, protocol: access.protocol, host, port }
+        Self {
+            reason,
+            decision,
+            source,
+            protocol: access.protocol,
+            host,
+            port,
+        }
     }
 
     /// Why.

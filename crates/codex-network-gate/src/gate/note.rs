@@ -39,7 +39,11 @@ impl fmt::Display for Note<'_> {
                 write!(f, "to allow it, add \"{host}\" to allowed_domains")
             }
             (Reason::NotAllowed, Target::Unix(path)) => {
-                write!(f, "to allow it, add {:?} to allow_unix_sockets", path.as_str())
+                write!(
+                    f,
+                    "to allow it, add {:?} to allow_unix_sockets",
+                    path.as_str()
+                )
             }
             (Reason::NotAllowedLocal, Target::Host { host, .. }) => match host.address() {
                 Some(address) => write!(

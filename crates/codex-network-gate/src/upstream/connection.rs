@@ -37,10 +37,16 @@ pub(super) enum Io {
 
 impl Connection {
     pub(super) fn new(io: Io) -> Self {
-        Self { io, early: Bytes::new(), parent: None }
+        Self {
+            io,
+            early: Bytes::new(),
+            parent: None,
+        }
     }
 
-    pub(super) fn with_early(mut self, early: Bytes) -> Self {
+    /// Puts back bytes that were read ahead; they are read again first.
+    #[must_use]
+    pub fn with_early(mut self, early: Bytes) -> Self {
         self.early = early;
         self
     }
@@ -52,7 +58,11 @@ impl Connection {
     /// The bare TCP stream, where there is nothing else around it.
     pub(super) fn into_tcp(self) -> Result<TcpStream, Self> {
         match self {
-            Self { io: Io::Tcp(stream), early, parent: None } if early.is_empty() => Ok(stream),
+            Self {
+                io: Io::Tcp(stream),
+                early,
+                parent: None,
+            } if early.is_empty() => Ok(stream),
             other => Err(other),
         }
     }

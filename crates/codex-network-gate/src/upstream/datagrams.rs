@@ -23,7 +23,10 @@ impl Datagrams {
         let ipv6 = bind((Ipv6Addr::UNSPECIFIED, 0).into());
         match (ipv4, ipv6) {
             (Err(error), Err(_)) => Err(error),
-            (ipv4, ipv6) => Ok(Self { ipv4: ipv4.ok(), ipv6: ipv6.ok() }),
+            (ipv4, ipv6) => Ok(Self {
+                ipv4: ipv4.ok(),
+                ipv6: ipv6.ok(),
+            }),
         }
     }
 
@@ -31,11 +34,18 @@ impl Datagrams {
     ///
     /// # Errors
     /// The last error where no address could be sent to; a permit without addresses sends nothing.
-    #[expect(clippy::disallowed_methods, reason = "the sender of datagrams: only to a Permit's addresses")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the sender of datagrams: only to a Permit's addresses"
+    )]
     pub async fn send(&self, permit: &Permit, payload: &[u8]) -> io::Result<SocketAddr> {
         let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in permit.addresses() {
-            let socket = if address.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
+            let socket = if address.is_ipv4() {
+                &self.ipv4
+            } else {
+                &self.ipv6
+            };
             let Some(socket) = socket else { continue };
             match socket.send_to(payload, address).await {
                 Ok(_) => return Ok(address),

@@ -30,11 +30,18 @@ pub(super) async fn connect(
     let mut head = BytesMut::new();
     loop {
         if head.len() > ANSWER_HEAD_BYTES {
-            return Err(UpstreamError::Protocol("the parent proxy's answer is too large"));
+            return Err(UpstreamError::Protocol(
+                "the parent proxy's answer is too large",
+            ));
         }
-        let read = connection.read_buf(&mut head).await.map_err(UpstreamError::Connect)?;
+        let read = connection
+            .read_buf(&mut head)
+            .await
+            .map_err(UpstreamError::Connect)?;
         if read == 0 {
-            return Err(UpstreamError::Protocol("the parent proxy closed the connection"));
+            return Err(UpstreamError::Protocol(
+                "the parent proxy closed the connection",
+            ));
         }
         let mut headers = [httparse::EMPTY_HEADER; ANSWER_HEADERS];
         let mut answer = httparse::Response::new(&mut headers);
@@ -50,14 +57,20 @@ pub(super) async fn connect(
                 Some(100..=199) => drop(head.split_to(length)),
                 code => return Err(UpstreamError::ParentRefused(code.unwrap_or_default())),
             },
-            Err(_) => return Err(UpstreamError::Protocol("the parent proxy's answer is no HTTP")),
+            Err(_) => {
+                return Err(UpstreamError::Protocol(
+                    "the parent proxy's answer is no HTTP",
+                ));
+            }
         }
     }
 }
 
 fn request(parent: &Parent, target: &Target) -> Result<String, UpstreamError> {
     let Target::Host { host, port } = target else {
-        return Err(UpstreamError::Protocol("a unix socket has no way through a parent proxy"));
+        return Err(UpstreamError::Protocol(
+            "a unix socket has no way through a parent proxy",
+        ));
     };
     let authority = match host {
         Host::Address(literal) if literal.address().is_ipv6() => format!("[{host}]:{port}"),

@@ -13,7 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// Connects to one of `addresses`. The caller limits the whole.
-#[expect(clippy::disallowed_methods, reason = "the dialler: its addresses come from a Permit")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the dialler: its addresses come from a Permit"
+)]
 pub(super) async fn connect(addresses: &[SocketAddr], stagger: Duration) -> io::Result<TcpStream> {
     if let [address] = addresses {
         return TcpStream::connect(*address).await;
@@ -42,8 +45,9 @@ pub(super) async fn connect(addresses: &[SocketAddr], stagger: Duration) -> io::
 /// The addresses in the resolver's order, with the two families taking turns.
 fn interleaved(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut first, mut second): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) =
-        addresses.iter().partition(|address| address.is_ipv6() == first_is_ipv6);
+    let (mut first, mut second): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) = addresses
+        .iter()
+        .partition(|address| address.is_ipv6() == first_is_ipv6);
     let mut order = VecDeque::with_capacity(addresses.len());
     while !(first.is_empty() && second.is_empty()) {
         order.extend(first.pop_front());

@@ -59,7 +59,9 @@ async fn load() -> Result<Arc<ClientConfig>, UpstreamError> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(loaded.certs);
         if roots.is_empty() {
-            return Err(io::Error::other("this machine has no trust roots (see SSL_CERT_FILE)"));
+            return Err(io::Error::other(
+                "this machine has no trust roots (see SSL_CERT_FILE)",
+            ));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
