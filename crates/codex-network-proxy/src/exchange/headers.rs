@@ -1,0 +1,291 @@
+//! What a request says about where it goes, and which of its fields go on (RFC 9110 section 7.6.1, RFC 9112
+//! section 3.2, SPEC sections F3 and F4).
+//!
+//! [`destination`] reads the target once, into types; [`forwardable`] takes away what belongs to one hop. Nothing
+//! is added on the way but a missing `Host`, and nothing here judges a host.
+
+use codex_network_gate::Permit;
+use codex_network_policy::{Authority, Host, Target};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, request};
+
+use super::refusal::BadRequest;
+
+/// Names a unix socket instead of a host.
+pub(crate) const UNIX_SOCKET: HeaderName = HeaderName::from_static("x-unix-socket");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that `Connection` may not take away from the origin.
+const ESSENTIAL: [HeaderName; 10] = [
+    HOST,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    TRANSFER_ENCODING,
+    AUTHORIZATION,
+    COOKIE,
+    SET_COOKIE,
+    EXPECT,
+];
+
+/// Where a request to the forward proxy goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) target: Target,
+    /// Whether the proxy is to speak TLS with the origin (`https://`).
+    pub(crate) tls: bool,
+}
+
+/// Reads the target from the absolute form, else from `Host`, and checks that the two agree.
+pub(crate) fn destination(parts: &request::Parts) -> Result<Destination, BadRequest> {
+    let host_header = host_header(&parts.headers)?;
+    let Some(authority) = parts.uri.authority() else {
+        let Authority { host, port } = host_header.ok_or(BadRequest::MissingHost)?;
+        let target = Target::Host {
+            host,
+            port: port.unwrap_or(80),
+        };
+        return Ok(Destination { target, tls: false });
+    };
+    let tls = match parts.uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => false,
+        Some(scheme) if *scheme == Scheme::HTTPS => true,
+        Some(_) | None => return Err(BadRequest::UnsupportedScheme),
+    };
+    let default_port = if tls { 443 } else { 80 };
+    let Authority { host, port } =
+        Authority::parse(authority.as_str()).map_err(|_| BadRequest::InvalidHost)?;
+    let port = port.unwrap_or(default_port);
+    if let Some(header) = host_header
+        && (header.host != host || header.port.unwrap_or(default_port) != port)
+    {
+        return Err(BadRequest::HostMismatch);
+    }
+    Ok(Destination {
+        target: Target::Host { host, port },
+        tls,
+    })
+}
+
+/// The authority of a CONNECT (RFC 9110 section 9.3.6): host and port, both.
+pub(crate) fn connect_target(parts: &request::Parts) -> Result<Target, BadRequest> {
+    if parts.headers.contains_key(UNIX_SOCKET) {
+        return Err(BadRequest::InvalidUnixSocketHeader);
+    }
+    let authority = parts.uri.authority().ok_or(BadRequest::MissingAuthority)?;
+    host_header(&parts.headers)?;
+    let Authority { host, port } =
+        Authority::parse(authority.as_str()).map_err(|_| BadRequest::InvalidHost)?;
+    let port = port.ok_or(BadRequest::MissingAuthority)?;
+    Ok(Target::Host { host, port })
+}
+
+/// `Host`, where there is exactly one; an empty one counts as none.
+fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, BadRequest> {
+    let mut values = headers.get_all(HOST).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(BadRequest::InvalidHostHeader);
+    }
+    let text = value
+        .to_str()
+        .map_err(|_| BadRequest::InvalidHostHeader)?
+        .trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Authority::parse(text)
+        .map(Some)
+        .map_err(|_| BadRequest::InvalidHostHeader)
+}
+
+/// The protocols that a client asks to switch to. A switch to HTTP/2 is not offered to the origin, since its
+/// requests could not be judged; nor is a switch that `Connection` does not announce.
+pub(crate) fn wanted_upgrade(parts: &request::Parts) -> Option<HeaderValue> {
+    let mut values = parts.headers.get_all(UPGRADE).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let announced =
+        tokens(&parts.headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let text = value.to_str().ok()?;
+    let stays_http = text.split(',').any(|protocol| {
+        let name = protocol.trim().split('/').next().unwrap_or_default();
+        ["h2c", "h2", "http", "tls"]
+            .iter()
+            .any(|http| name.eq_ignore_ascii_case(http))
+    });
+    (announced && !stays_http && parts.version == Version::HTTP_11).then(|| value.clone())
+}
+
+/// Makes a judged request one that may go upstream: its hop's fields are gone, its target is in origin form,
+/// `Host` is there. `upgrade` is what [`wanted_upgrade`] found.
+pub(crate) fn forwardable(
+    parts: &mut request::Parts,
+    upgrade: Option<HeaderValue>,
+) -> Result<(), BadRequest> {
+    let chunked = check_framing(parts)?;
+    let named = named_by_connection(&parts.headers)?;
+    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 2);
+    if !parts.headers.contains_key(HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(value) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(HOST, value);
+    }
+    for (name, value) in &parts.headers {
+        let of_this_hop = is_hop_by_hop(name)
+            || [PROXY_AUTHORIZATION, TE, UNIX_SOCKET, HTTP2_SETTINGS].contains(name)
+            // The library writes a trailer section only where `Trailer` announces it.
+            || (*name == TRAILER && !chunked)
+            // Chunked has been taken for the one meaning; the length beside it is void.
+            || (*name == CONTENT_LENGTH && chunked)
+            || named.contains(name);
+        if !of_this_hop {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+    parts.headers = headers;
+    parts.uri = Uri::from(
+        parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or(PathAndQuery::from_static("/")),
+    );
+    Ok(())
+}
+
+/// Turns a [`forwardable`] request into one for a parent proxy: absolute form, with the parent's credentials.
+pub(super) fn set_absolute_form<B>(
+    request: &mut Request<B>,
+    permit: &Permit,
+    authorization: Option<&str>,
+) {
+    if let Target::Host { host, port } = permit.target() {
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", PathAndQuery::as_str);
+        // `OPTIONS *` has no path in absolute form (RFC 9112 section 3.2.4).
+        let path = if path == "*" { "" } else { path };
+        let port = if *port == 80 {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        let host = match host {
+            Host::Address(literal) if literal.address().is_ipv6() => format!("[{host}]"),
+            Host::Name(_) | Host::Address(_) => host.to_string(),
+        };
+        if let Ok(uri) = Uri::try_from(format!("http://{host}{port}{path}")) {
+            *request.uri_mut() = uri;
+        }
+    }
+    if let Some(mut value) = authorization.and_then(|value| HeaderValue::from_str(value).ok()) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+    }
+}
+
+/// Takes from an answer what belongs to the hop behind us. `switched` keeps what a 101 needs.
+pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool) {
+    let named = named_by_connection(headers).unwrap_or_default();
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
+    let needless = headers.keys().any(|name| {
+        is_hop_by_hop(name)
+            || *name == TRAILER
+            || *name == PROXY_AUTHENTICATE
+            || named.contains(name)
+    });
+    if !needless {
+        return;
+    }
+    let upgrade = headers.get(UPGRADE).filter(|_| switched).cloned();
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter() {
+        let of_that_hop = is_hop_by_hop(name)
+            || *name == PROXY_AUTHENTICATE
+            || (*name == TRAILER && !chunked)
+            || (*name == CONTENT_LENGTH && chunked)
+            || named.contains(name);
+        if !of_that_hop {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(protocol) = upgrade {
+        kept.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        kept.insert(UPGRADE, protocol);
+    }
+    *headers = kept;
+}
+
+/// The fields that every hop takes away, in both directions.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ]
+    .contains(name)
+}
+
+/// Whether the request is chunked; anything but exactly that is an error (RFC 9112 section 6.1).
+fn check_framing(parts: &request::Parts) -> Result<bool, BadRequest> {
+    let mut values = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(value) = values.next() else {
+        return Ok(false);
+    };
+    let chunked = value
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    if chunked && values.next().is_none() && parts.version == Version::HTTP_11 {
+        Ok(true)
+    } else {
+        Err(BadRequest::InvalidFraming)
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Result<Vec<HeaderName>, BadRequest> {
+    let mut named = Vec::new();
+    for name in [CONNECTION, PROXY_CONNECTION] {
+        for token in tokens(headers, &name) {
+            let token = HeaderName::from_bytes(token.as_bytes())
+                .map_err(|_| BadRequest::InvalidConnectionHeader)?;
+            if ESSENTIAL.contains(&token) {
+                return Err(BadRequest::InvalidConnectionHeader);
+            }
+            named.push(token);
+        }
+    }
+    Ok(named)
+}
+
+/// The tokens of a comma-separated field.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("\0").split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

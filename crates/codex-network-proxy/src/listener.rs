@@ -1,0 +1,146 @@
+//! Binds, accepts within limits, and drains.
+//!
+//! [`Listener`] owns a socket and the tasks of the connections that it accepted; what is spoken on them is the
+//! business of [`http`] and [`socks5`]. It deliberately knows no protocol and no policy.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub(crate) mod http;
+pub(crate) mod socks5;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// Pauses after an `accept` that failed, for example because there are no file descriptors left.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves one accepted connection until it ends; stops early when `draining` becomes true.
+pub(crate) trait Serve: Clone + Send + Sync + 'static {
+    fn serve(
+        self,
+        stream: TcpStream,
+        client: SocketAddr,
+        draining: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Binds `address`.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() {
+            tokio::net::TcpSocket::new_v4()
+        } else {
+            tokio::net::TcpSocket::new_v6()
+        }?;
+        // A restart must not wait for the old connections to be forgotten. On Windows the option would let
+        // another program share the port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self {
+            socket: socket.listen(BACKLOG)?,
+        })
+    }
+
+    /// The address that is listened on, with the port that the system chose where 0 was asked for.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts and serves until `draining` becomes true; then stops listening and gives open connections
+    /// `drain` to finish. Dropping the future ends everything at once.
+    pub(crate) async fn run(
+        self,
+        service: impl Serve,
+        slots: Arc<Semaphore>,
+        mut draining: watch::Receiver<bool>,
+        drain: Duration,
+    ) {
+        let mut connections = JoinSet::new();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = began_draining(&mut draining) => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&self.socket, &slots) => accepted,
+            };
+            match accepted {
+                Ok((stream, client, slot)) => {
+                    pause = FIRST_PAUSE;
+                    let service = service.clone();
+                    let draining = draining.clone();
+                    connections.spawn(async move {
+                        service.serve(stream, client, draining).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "accepting connections failed");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        drop(self.socket);
+        let finished = timeout(drain, async {
+            while connections.join_next().await.is_some() {}
+        });
+        if finished.await.is_err() {
+            tracing::info!(
+                connections = connections.len(),
+                "closing connections that did not finish in time"
+            );
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// Returns when draining began, or when nobody is left to say so.
+pub(crate) async fn began_draining(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+type Slot = tokio::sync::OwnedSemaphorePermit;
+
+/// Waits for a free slot first, so that what cannot be served waits in the system's queue and costs us nothing.
+async fn accept(
+    socket: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, Slot)> {
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, client) = socket.accept().await?;
+    // Small writes must not wait for each other; a failure here costs latency, not correctness.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, client, slot))
+}
+
+/// Errors of the connection that would have been accepted, and not of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,265 @@
+//! The SOCKS5 listener (RFC 1928; SPEC sections E6 and G): CONNECT and UDP ASSOCIATE, without authentication.
+//!
+//! [`SocksListener`] drives the [`codec`] over a socket, has the target judged, opens it and hands the stream to
+//! its tunnel. It is the only place that turns a denial or an upstream error into a reply code. Names are passed
+//! on unresolved; an address that is given as a name has become an address in the codec.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use codex_network_gate::{Access, Denial, Gate, UpstreamError};
+use codex_network_policy::{Protocol, Reason, Target};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
+use super::{Serve, began_draining};
+use crate::tunnel::Tunnel;
+
+pub(crate) mod association;
+pub(crate) mod codec;
+mod udp;
+
+/// What may still be read from a client that has been refused, so that its reply is not lost to a reset.
+const LEFTOVER_BYTES: u64 = 64 * 1024;
+
+/// Serves the connections of the SOCKS5 listener.
+#[derive(Clone, Debug)]
+pub(crate) struct SocksListener {
+    gate: Arc<Gate>,
+    /// Whether UDP ASSOCIATE is offered, and how many associations there may be.
+    associations: Option<Arc<Semaphore>>,
+}
+
+impl SocksListener {
+    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool) -> Self {
+        let associations = offer_udp.then(|| Arc::new(Semaphore::new(gate.limits().associations)));
+        Self { gate, associations }
+    }
+}
+
+impl Serve for SocksListener {
+    async fn serve(
+        self,
+        mut stream: TcpStream,
+        client: SocketAddr,
+        mut draining: watch::Receiver<bool>,
+    ) {
+        let limit = self.gate.limits().handshake;
+        let handshake = tokio::select! {
+            handshake = timeout(limit, Box::pin(handshake(&mut stream))) => handshake,
+            () = began_draining(&mut draining) => return,
+        };
+        let (request, early) = match handshake {
+            Ok(Ok(Some(asked))) => asked,
+            Ok(Ok(None)) => return close(stream).await,
+            Ok(Err(error)) => return tracing::debug!(%error, "a SOCKS5 client went away"),
+            Err(_) => return tracing::debug!(%client, "a SOCKS5 handshake took too long"),
+        };
+        match request.command {
+            Command::Connect => {
+                // Boxed, so that a tunnel does not carry the memory of what opened it.
+                if let Some(tunnel) = Box::pin(self.connect(&mut stream, client, request)).await
+                    && let Err(error) = tunnel.run(stream, early).await
+                {
+                    tracing::debug!(%error, "a tunnel ended");
+                }
+            }
+            Command::UdpAssociate => {
+                Box::pin(self.associate(stream, client, request, &mut draining)).await;
+            }
+            Command::Bind | Command::Unknown(_) => {
+                self.gate.refuse_unsupported(&access(request, client));
+                refuse(stream, Reply::CommandNotSupported).await;
+            }
+        }
+    }
+}
+
+impl SocksListener {
+    /// Judges, dials and replies. Leaves the refused client's stream closed.
+    async fn connect(
+        &self,
+        stream: &mut TcpStream,
+        client: SocketAddr,
+        request: Request,
+    ) -> Option<Tunnel> {
+        let reply = match self.gate.authorize(access(request, client)).await {
+            Err(denial) => refusal(&denial),
+            Ok(permit) => match self.gate.upstream().open(&permit).await {
+                Err(error) => {
+                    tracing::info!(target = ?permit.target(), %error, "upstream failed");
+                    failure(&error)
+                }
+                Ok(upstream) => {
+                    let bound = upstream.local_address().unwrap_or(UNSPECIFIED);
+                    let reply = Reply::Succeeded(bound).encode();
+                    stream.write_all(reply.as_bytes()).await.ok()?;
+                    let gate = Arc::clone(&self.gate);
+                    return Some(Tunnel {
+                        gate,
+                        permit,
+                        upstream,
+                        method: None,
+                        upgrade: false,
+                    });
+                }
+            },
+        };
+        let _ = stream.write_all(reply.encode().as_bytes()).await;
+        linger(stream).await;
+        None
+    }
+
+    async fn associate(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        request: Request,
+        draining: &mut watch::Receiver<bool>,
+    ) {
+        let announced_port = request.port;
+        let access = Access {
+            protocol: Protocol::Socks5Udp,
+            ..access(request, client)
+        };
+        let Some(associations) = &self.associations else {
+            self.gate.refuse_unsupported(&access);
+            return refuse(stream, Reply::CommandNotSupported).await;
+        };
+        if let Err(denial) = self.gate.authorize_association(&access) {
+            return refuse(stream, refusal(&denial)).await;
+        }
+        let Ok(_slot) = associations.try_acquire() else {
+            tracing::warn!(%client, "too many UDP associations; refusing one");
+            return refuse(stream, Reply::GeneralFailure).await;
+        };
+        tokio::select! {
+            ended = udp::serve(&self.gate, stream, client, announced_port) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a UDP association ended");
+                }
+            }
+            () = began_draining(draining) => {}
+        }
+    }
+}
+
+/// A bound address that says nothing, for an upstream that has none to tell.
+const UNSPECIFIED: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+fn access(request: Request, client: SocketAddr) -> Access<'static> {
+    Access {
+        protocol: Protocol::Socks5Tcp,
+        target: Target::Host {
+            host: request.host,
+            port: request.port,
+        },
+        method: None,
+        upgrade: false,
+        tls: false,
+        client: Some(client),
+    }
+}
+
+/// Reads the greeting and the request. `None` where the client was answered with an error already.
+async fn handshake(stream: &mut TcpStream) -> io::Result<Option<(Request, Bytes)>> {
+    let mut received = BytesMut::with_capacity(codec::LONGEST_HANDSHAKE_MESSAGE);
+    let method = loop {
+        match codec::parse_greeting(&received) {
+            Ok(Step::Done { value, consumed }) => {
+                received.advance(consumed);
+                break value;
+            }
+            Ok(Step::NeedMore) => read_some(stream, &mut received).await?,
+            Err(_) => return Ok(None),
+        }
+    };
+    stream.write_all(&method.encode()).await?;
+    if method == MethodSelection::NoneAcceptable {
+        return Ok(None);
+    }
+    loop {
+        match codec::parse_request(&received) {
+            Ok(Step::Done { value, consumed }) => {
+                received.advance(consumed);
+                return Ok(Some((value, received.freeze())));
+            }
+            Ok(Step::NeedMore) => read_some(stream, &mut received).await?,
+            Err(error) => {
+                reject(stream, &error).await?;
+                return Ok(None);
+            }
+        }
+    }
+}
+
+async fn reject(stream: &mut TcpStream, error: &RequestError) -> io::Result<()> {
+    tracing::debug!(%error, "a SOCKS5 request could not be read");
+    match error.reply() {
+        Some(reply) => stream.write_all(reply.encode().as_bytes()).await,
+        None => Ok(()),
+    }
+}
+
+async fn read_some(stream: &mut TcpStream, received: &mut BytesMut) -> io::Result<()> {
+    match stream.read_buf(received).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn refuse(mut stream: TcpStream, reply: Reply) {
+    let _ = stream.write_all(reply.encode().as_bytes()).await;
+    close(stream).await;
+}
+
+async fn close(mut stream: TcpStream) {
+    linger(&mut stream).await;
+}
+
+/// Ends our side and reads what is still under way, for a moment: closing at once would send a reset, and the
+/// client might never see its reply.
+async fn linger(stream: &mut TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        let mut rest = stream.take(LEFTOVER_BYTES);
+        let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    }
+}
+
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The reply for the gate's no.
+fn refusal(denial: &Denial) -> Reply {
+    match denial.reason() {
+        Reason::DnsLookupFailed(_) => Reply::HostUnreachable,
+        Reason::NotAllowed
+        | Reason::NotAllowedLocal
+        | Reason::Denied
+        | Reason::MethodNotAllowed
+        | Reason::MitmRequired
+        | Reason::ProxyDisabled
+        | Reason::UnixSocketUnsupported
+        | Reason::Cancelled
+        | Reason::PolicyDenied
+        | Reason::Invented(_) => Reply::NotAllowed,
+    }
+}
+
+/// The reply for an upstream that could not be opened.
+fn failure(error: &UpstreamError) -> Reply {
+    if error.is_timeout() {
+        return Reply::TtlExpired;
+    }
+    match error.io_kind() {
+        Some(io::ErrorKind::ConnectionRefused) => Reply::ConnectionRefused,
+        Some(io::ErrorKind::NetworkUnreachable) => Reply::NetworkUnreachable,
+        Some(io::ErrorKind::HostUnreachable) => Reply::HostUnreachable,
+        Some(_) | None => Reply::GeneralFailure,
+    }
+}

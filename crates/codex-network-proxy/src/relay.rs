@@ -1,0 +1,227 @@
+//! Bytes both ways between two streams, until both have ended.
+//!
+//! [`Relay`] keeps half-closes exact: one side's end of stream becomes the other side's, and the other
+//! direction goes on. A buffer is held only while bytes are in flight, so that an idle tunnel costs no buffer.
+//! It deliberately does not look at the bytes, and knows no policy.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Size of a buffer. Large enough for bulk transfers to amortise their system calls.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How many unused buffers each worker thread keeps.
+const SPARE_BUFFERS: usize = 4;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer that goes back to its thread's spares.
+#[derive(Debug)]
+struct Buffer(Box<[u8]>);
+
+impl Buffer {
+    fn take() -> Self {
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        Self(spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice()))
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_BUFFERS {
+                spare.push(buffer);
+            }
+        });
+    }
+}
+
+/// A future that relays between `downstream` and `upstream` until both directions have ended.
+#[derive(Debug)]
+pub(crate) struct Relay<D, U> {
+    downstream: D,
+    upstream: U,
+    up: Direction,
+    down: Direction,
+    idle: Option<Idle>,
+}
+
+impl<D, U> Relay<D, U>
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Relays. `early` came from downstream already and goes upstream first; without traffic for `idle` the
+    /// relay ends with an error of kind [`io::ErrorKind::TimedOut`].
+    pub(crate) fn new(downstream: D, upstream: U, early: &[u8], idle: Option<Duration>) -> Self {
+        Self {
+            downstream,
+            upstream,
+            up: Direction::starting_with(early),
+            down: Direction::Reading,
+            idle: idle.map(Idle::new),
+        }
+    }
+}
+
+impl<D, U> Future for Relay<D, U>
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut moved = false;
+        let up = this
+            .up
+            .poll(cx, &mut this.downstream, &mut this.upstream, &mut moved)?;
+        let down = this
+            .down
+            .poll(cx, &mut this.upstream, &mut this.downstream, &mut moved)?;
+        if up.is_ready() && down.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.idle {
+            Some(idle) => idle.poll(cx, moved),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// What one direction is about to do.
+#[derive(Debug)]
+enum Direction {
+    Reading,
+    /// Bytes `from..to` of the buffer still have to be written.
+    Writing {
+        buffer: Buffer,
+        from: usize,
+        to: usize,
+    },
+    /// Everything is written; the writer may still hold some of it (TLS).
+    Flushing,
+    /// The reader has ended; the writer is to learn of it.
+    ShuttingDown,
+    Done,
+}
+
+impl Direction {
+    fn starting_with(early: &[u8]) -> Self {
+        if early.is_empty() {
+            return Self::Reading;
+        }
+        let buffer = Buffer(early.into());
+        Self::Writing {
+            to: buffer.0.len(),
+            from: 0,
+            buffer,
+        }
+    }
+
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        moved: &mut bool,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            match self {
+                Self::Reading => {
+                    let mut buffer = Buffer::take();
+                    let mut unfilled = ReadBuf::new(&mut buffer.0);
+                    ready!(Pin::new(&mut *reader).poll_read(cx, &mut unfilled))?;
+                    let to = unfilled.filled().len();
+                    *self = match to {
+                        0 => Self::ShuttingDown,
+                        _ => Self::Writing {
+                            buffer,
+                            from: 0,
+                            to,
+                        },
+                    };
+                    *moved = true;
+                }
+                Self::Writing { buffer, from, to } => {
+                    let unwritten = &buffer.0[*from..*to];
+                    let written = ready!(Pin::new(&mut *writer).poll_write(cx, unwritten))?;
+                    if written == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    *moved = true;
+                    *from += written;
+                    if from == to {
+                        *self = Self::Flushing;
+                    }
+                }
+                Self::Flushing => {
+                    ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                    *self = Self::Reading;
+                }
+                Self::ShuttingDown => {
+                    match ready!(Pin::new(&mut *writer).poll_shutdown(cx)) {
+                        // A peer that has closed already needs no telling.
+                        Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                            return Poll::Ready(Err(error));
+                        }
+                        Ok(()) | Err(_) => *self = Self::Done,
+                    }
+                }
+                Self::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// Ends a relay that stands still.
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    timer: Pin<Box<Sleep>>,
+    last_moved: Instant,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        let timer = Box::pin(tokio::time::sleep(limit));
+        Self {
+            limit,
+            timer,
+            last_moved: Instant::now(),
+        }
+    }
+
+    /// The timer is moved only when it fires, not with every byte.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<io::Result<()>> {
+        if moved {
+            self.last_moved = Instant::now();
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let deadline = self.last_moved + self.limit;
+            if deadline <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
