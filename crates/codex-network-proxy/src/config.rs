@@ -84,6 +84,18 @@ pub enum UnixSockets {
     Unsupported,
 }
 
+impl UnixSockets {
+    /// What this platform lets the proxy do.
+    #[must_use]
+    pub fn of_platform() -> Self {
+        if cfg!(target_os = "macos") {
+            Self::Supported
+        } else {
+            Self::Unsupported
+        }
+    }
+}
+
 impl LoadedConfig {
     /// Reads the user's config file.
     ///

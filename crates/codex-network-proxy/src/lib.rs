@@ -1,4 +1,48 @@
-//! Placeholder until the first commit of this crate.
+//! A local proxy that enforces a network policy on the programs that go through it.
+//!
+//! It listens for HTTP (forward requests and CONNECT) and SOCKS5, has every access judged by the
+//! [gate](codex_network_gate), forwards what is permitted to exactly the addresses that were judged, and refuses
+//! the rest with an answer that says why.
+//!
+//! ```
+//! use codex_network_proxy::{NetworkDecision, NetworkPolicyRequest, NetworkProxy};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = codex_network_proxy::NetworkProxyConfig::default();
+//! let proxy = NetworkProxy::builder()
+//! #   .config(config)
+//!     .http_addr("127.0.0.1:0".parse()?)
+//!     .socks_addr("127.0.0.1:0".parse()?)
+//!     .policy_decider(|request: NetworkPolicyRequest| async move {
+//!         if request.host.ends_with(".example.com") {
+//!             NetworkDecision::Allow
+//!         } else {
+//!             NetworkDecision::Deny { reason: "not_allowed".to_owned() }
+//!         }
+//!     })
+//!     .build()
+//!     .await?;
+//! let handle = proxy.run().await?;
+//! // ... point programs at proxy.http_addr() ...
+//! handle.shutdown().await?;
+//! # Ok(()) }
+//! ```
 
 pub mod client_env;
 pub mod config;
+mod error;
+mod exchange;
+mod listener;
+mod proxy;
+mod relay;
+mod tunnel;
+
+pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
+pub use codex_network_gate::{
+    BlockedRequest, BlockedRequestArgs, Limits, NetworkDecision, NetworkDecisionSource,
+    NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest, NetworkPolicyRequestArgs,
+    NetworkProtocol, ParentProxies, Resolver,
+};
+pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
+pub use error::{Error, ErrorKind};
+pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};

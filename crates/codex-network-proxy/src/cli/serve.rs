@@ -1,0 +1,167 @@
+//! Serving: what the binary does without a subcommand.
+//!
+//! Loads the configuration, starts the proxy, says where it listens and what to export, and drains on SIGINT and
+//! SIGTERM.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use codex_network_proxy::client_env;
+use codex_network_proxy::config::{
+    Environment, ListenerAddresses, LoadedConfig, Overrides, Profile, UnixSockets,
+};
+use codex_network_proxy::{ErrorKind, NetworkProxy, NetworkProxyHandle};
+
+use super::Failure;
+
+pub(super) fn run(overrides: &Overrides, quiet: bool) -> Result<(), Failure> {
+    let sockets = UnixSockets::of_platform();
+    let config = LoadedConfig::from_files(overrides, &Environment::of_process(), sockets)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    if let Some(why) = &config.disabled {
+        say(&format!("{why}; nothing to do"));
+        return Ok(());
+    }
+    raise_open_files_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start the runtime")?;
+    runtime.block_on(serve(config, quiet))
+}
+
+async fn serve(config: LoadedConfig, quiet: bool) -> Result<(), Failure> {
+    let nothing_allowed =
+        config.profile == Some(Profile::Default) && config.rules.allowed.is_empty();
+    let origin = origin(&config);
+    let local = config.settings.allow_local_binding;
+    let mut signals = Signals::new().context("could not listen for signals")?;
+    let proxy = NetworkProxy::builder().loaded_config(config).build().await;
+    let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
+    let handle = proxy.run().await.map_err(|error| match error.kind() {
+        ErrorKind::Bind => Failure::Other(anyhow::Error::new(error).context(
+            "could not listen; is another proxy running? Change `proxy_url` or `socks_url` in the \
+             configuration, or pass --http-addr or --socks-addr",
+        )),
+        _ => Failure::Other(error.into()),
+    })?;
+    if let Some(addresses) = handle.addresses().filter(|_| !quiet) {
+        greet(addresses, &origin, local, nothing_allowed);
+    }
+    let signal = signals.next().await;
+    if !quiet {
+        say(&format!(
+            "{signal}: finishing open connections (send it again to stop at once)"
+        ));
+    }
+    finish(handle, signals).await
+}
+
+/// Drains, or stops at once at the second signal.
+async fn finish(handle: NetworkProxyHandle, mut signals: Signals) -> Result<(), Failure> {
+    tokio::select! {
+        ended = handle.shutdown() => ended.map_err(|error| Failure::Other(error.into())),
+        _ = signals.next() => Ok(()),
+    }
+}
+
+fn origin(config: &LoadedConfig) -> String {
+    match (&config.file, &config.profile) {
+        (Some(file), Some(Profile::Named(profile) | Profile::BuiltIn(profile))) => {
+            format!("profile {profile:?} of {}", file.display())
+        }
+        (Some(file), _) => format!("the built-in default; {} names no profile", file.display()),
+        (None, _) => "the built-in default; there is no config.toml".to_owned(),
+    }
+}
+
+/// Where it listens on stderr, and on stdout what a shell needs to use it.
+fn greet(addresses: &ListenerAddresses, origin: &str, local: bool, nothing_allowed: bool) {
+    let socks = match addresses.socks {
+        Some(socks) => format!(", socks5h://{socks}"),
+        None => String::new(),
+    };
+    say(&format!("listening on http://{}{socks}", addresses.http));
+    say(&format!("policy: {origin}"));
+    if nothing_allowed {
+        say(
+            "nothing is allowed yet. To allow a host, pass --allow example.com, or write into config.toml:",
+        );
+        say(
+            "default_permissions = \"web\", and below [permissions.web.network]: enabled = true, \
+             allowed_domains = [\"example.com\"]",
+        );
+    }
+    let mut stdout = anstream::stdout();
+    for (name, value) in client_env::exports(addresses.http, addresses.socks, local) {
+        let _ = writeln!(stdout, "export {name}={value}");
+    }
+    let _ = stdout.flush();
+}
+
+fn say(line: &str) {
+    let _ = writeln!(anstream::stderr(), "codex-network-proxy: {line}");
+}
+
+/// A tunnel takes two descriptors, and the usual soft limit of 1,024 is meant for programs that use `select`.
+#[cfg(unix)]
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        let raised = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        );
+        if let Err(error) = raised {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_open_files_limit() {}
+
+/// The signals that end the proxy.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            // Without a console there is nothing to wait for; the process is ended from outside.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The proxy as an embedder sees it: build, run, shut down.
+//!
+//! [`NetworkProxyBuilder`] turns a configuration into a gate and two listeners; [`NetworkProxy::run`] starts them;
+//! [`NetworkProxyHandle`] stops them. Two proxies in one process share nothing. No logger and no TLS provider is
+//! installed, and nothing outlives the handle.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use codex_network_gate::{
+    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver,
+};
+use codex_network_policy::{Mode, Policy};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::config::{
+    Environment, ListenerAddresses, LoadedConfig, NetworkProxyConfig, Overrides, UnixSockets,
+};
+use crate::error::{Error, ErrorKind};
+use crate::listener::Listener;
+use crate::listener::http::HttpListener;
+use crate::listener::socks5::SocksListener;
+
+/// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
+#[derive(Clone, Default)]
+pub struct NetworkProxyBuilder {
+    source: Source,
+    overrides: Overrides,
+    decider: Option<Arc<dyn NetworkPolicyDecider>>,
+    resolver: Option<Arc<dyn Resolver>>,
+    parents: Option<ParentProxies>,
+    limits: Limits,
+    unix_sockets: Option<UnixSockets>,
+}
+
+/// Where the settings come from.
+#[derive(Clone, Debug, Default)]
+enum Source {
+    /// The files that the binary reads.
+    #[default]
+    Files,
+    Given(Box<NetworkProxyConfig>),
+    Loaded(Box<LoadedConfig>),
+}
+
+impl fmt::Debug for NetworkProxyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkProxyBuilder")
+            .field("source", &self.source)
+            .field("overrides", &self.overrides)
+            .field("decides", &self.decider.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl NetworkProxyBuilder {
+    /// Takes these settings and reads no file.
+    #[must_use]
+    pub fn config(mut self, config: NetworkProxyConfig) -> Self {
+        self.source = Source::Given(Box::new(config));
+        self
+    }
+
+    /// Takes settings that are loaded already, with the place of every rule.
+    #[must_use]
+    pub fn loaded_config(mut self, config: LoadedConfig) -> Self {
+        self.source = Source::Loaded(Box::new(config));
+        self
+    }
+
+    /// Listens here for HTTP, whatever the configuration says. Port 0 lets the system choose. An address that is
+    /// not loopback is clamped unless the configuration permits it.
+    #[must_use]
+    pub fn http_addr(mut self, address: SocketAddr) -> Self {
+        self.overrides.http_addr = Some(address);
+        self
+    }
+
+    /// Listens here for SOCKS5, whatever the configuration says; see [`NetworkProxyBuilder::http_addr`].
+    #[must_use]
+    pub fn socks_addr(mut self, address: SocketAddr) -> Self {
+        self.overrides.socks_addr = Some(address);
+        self
+    }
+
+    /// Asks `decider` about hosts that no list mentions. Without one they are refused.
+    #[must_use]
+    pub fn policy_decider<D: NetworkPolicyDecider>(self, decider: D) -> Self {
+        self.policy_decider_arc(Arc::new(decider))
+    }
+
+    /// As [`NetworkProxyBuilder::policy_decider`].
+    #[must_use]
+    pub fn policy_decider_arc(mut self, decider: Arc<dyn NetworkPolicyDecider>) -> Self {
+        self.decider = Some(decider);
+        self
+    }
+
+    /// Resolves names with `resolver` instead of the system's.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
+    /// Uses these parent proxies instead of those in this process's environment. They apply only where the
+    /// configuration has `allow_upstream_proxy`.
+    #[must_use]
+    pub fn parent_proxies(mut self, parents: ParentProxies) -> Self {
+        self.parents = Some(parents);
+        self
+    }
+
+    /// Keeps these limits instead of the defaults.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Whether `x-unix-socket` is served. By default on macOS only.
+    #[must_use]
+    pub fn unix_sockets(mut self, unix_sockets: UnixSockets) -> Self {
+        self.unix_sockets = Some(unix_sockets);
+        self
+    }
+
+    /// Reads and checks the configuration and compiles the policy. Nothing is bound yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with a message that names the key, the value and the place.
+    // Asynchronous for its callers' sake: embedders await it, and what it does may come to wait.
+    #[expect(
+        clippy::unused_async,
+        reason = "the public interface, fixed by existing users"
+    )]
+    pub async fn build(self) -> Result<NetworkProxy, Error> {
+        let sockets = self.unix_sockets.unwrap_or_else(UnixSockets::of_platform);
+        let config = match self.source {
+            Source::Files => {
+                LoadedConfig::from_files(&self.overrides, &Environment::of_process(), sockets)
+            }
+            Source::Given(config) => LoadedConfig::from_config(*config, &self.overrides, sockets),
+            Source::Loaded(config) => Ok(*config),
+        }
+        .map_err(|error| Error::new(ErrorKind::Config, error.to_string(), error))?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let LoadedConfig {
+            settings,
+            rules,
+            listeners,
+            disabled,
+            ..
+        } = config;
+        let parents = parents(self.parents, settings.allow_upstream_proxy, &listeners);
+        let gate = Gate::builder(Policy::compile(rules))
+            .decider(self.decider)
+            .parents(parents)
+            .limits(self.limits);
+        let gate = match self.resolver {
+            Some(resolver) => gate.resolver(resolver),
+            None => gate,
+        };
+        Ok(NetworkProxy {
+            gate: Arc::new(gate.build()),
+            configured: listeners,
+            bound: Arc::default(),
+            offers_udp: settings.enable_socks5_udp,
+            allow_local_binding: settings.allow_local_binding,
+            enabled: disabled.is_none(),
+        })
+    }
+}
+
+fn parents(
+    given: Option<ParentProxies>,
+    allowed: bool,
+    listeners: &ListenerAddresses,
+) -> ParentProxies {
+    if !allowed {
+        return ParentProxies::default();
+    }
+    let (mut parents, warnings) =
+        given.map_or_else(ParentProxies::of_process, |parents| (parents, Vec::new()));
+    let own: Vec<SocketAddr> = std::iter::once(listeners.http)
+        .chain(listeners.socks)
+        .collect();
+    let own = parents.without_listeners(&own);
+    for warning in warnings.iter().chain(&own) {
+        tracing::warn!("{warning}");
+    }
+    parents
+}
+
+/// A proxy that is ready to run.
+#[derive(Clone)]
+pub struct NetworkProxy {
+    gate: Arc<Gate>,
+    configured: ListenerAddresses,
+    bound: Arc<OnceLock<ListenerAddresses>>,
+    offers_udp: bool,
+    allow_local_binding: bool,
+    enabled: bool,
+}
+
+impl fmt::Debug for NetworkProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkProxy")
+            .field("http_addr", &self.http_addr())
+            .field("socks_addr", &self.socks_addr())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for NetworkProxy {
+    fn eq(&self, other: &Self) -> bool {
+        self.http_addr() == other.http_addr()
+            && self.socks_addr() == other.socks_addr()
+            && self.allow_local_binding == other.allow_local_binding
+    }
+}
+
+impl Eq for NetworkProxy {}
+
+impl NetworkProxy {
+    /// Starts building a proxy.
+    #[must_use]
+    pub fn builder() -> NetworkProxyBuilder {
+        NetworkProxyBuilder::default()
+    }
+
+    /// Where HTTP is listened for: the configured address, and once the proxy runs the bound one.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.addresses().http
+    }
+
+    /// Where SOCKS5 is listened for, if it is; see [`NetworkProxy::http_addr`].
+    #[must_use]
+    pub fn socks_addr(&self) -> Option<SocketAddr> {
+        self.addresses().socks
+    }
+
+    fn addresses(&self) -> &ListenerAddresses {
+        self.bound.get().unwrap_or(&self.configured)
+    }
+
+    /// Whether local addresses may be reached without being listed.
+    #[must_use]
+    pub fn allow_local_binding(&self) -> bool {
+        self.allow_local_binding
+    }
+
+    /// A copy of the newest refusals (at most 200), oldest first.
+    #[must_use]
+    pub fn blocked_snapshot(&self) -> Vec<BlockedRequest> {
+        self.gate.blocked_snapshot()
+    }
+
+    /// Takes the newest refusals (at most 200), oldest first.
+    #[must_use]
+    pub fn drain_blocked(&self) -> Vec<BlockedRequest> {
+        self.gate.drain_blocked()
+    }
+
+    /// How many refusals there have been.
+    #[must_use]
+    pub fn blocked_total(&self) -> u64 {
+        self.gate.blocked_total()
+    }
+
+    /// Binds the listeners and serves them in tasks of the current runtime, until the handle is shut down or
+    /// dropped. A proxy that its configuration disables binds nothing and returns a finished handle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Bind`] where an address is taken or not ours.
+    // Asynchronous because it has to be called within a runtime.
+    #[expect(
+        clippy::unused_async,
+        reason = "the public interface, fixed by existing users"
+    )]
+    pub async fn run(&self) -> Result<NetworkProxyHandle, Error> {
+        let (stop, draining) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut bound = ListenerAddresses {
+            socks: None,
+            ..self.configured
+        };
+        if !self.enabled {
+            tracing::warn!("network.enabled is false; skipping proxy listeners");
+            return Ok(NetworkProxyHandle {
+                stop,
+                tasks,
+                addresses: None,
+            });
+        }
+        let limits = self.gate.limits();
+        let slots = Arc::new(Semaphore::new(limits.connections));
+        let (http, address) = self.bind("HTTP", self.configured.http)?;
+        bound.http = address;
+        let socks = match self.configured.socks {
+            Some(address) => {
+                let (listener, address) = self.bind("SOCKS5", address)?;
+                bound.socks = Some(address);
+                Some(listener)
+            }
+            None => None,
+        };
+        let service = HttpListener::new(Arc::clone(&self.gate));
+        tasks.spawn(service.clone().close_idle(draining.clone()));
+        tasks.spawn(http.run(service, Arc::clone(&slots), draining.clone(), limits.drain));
+        tracing::info!("HTTP proxy listening on {}", bound.http);
+        if let (Some(listener), Some(address)) = (socks, bound.socks) {
+            let service = SocksListener::new(Arc::clone(&self.gate), self.offers_udp);
+            tasks.spawn(listener.run(service, slots, draining, limits.drain));
+            tracing::info!("SOCKS5 proxy listening on {address}");
+            if self.gate.store().current().policy.mode() == Mode::Limited {
+                tracing::info!(
+                    "SOCKS5 is blocked in limited mode; set mode=\"full\" to allow SOCKS5"
+                );
+            }
+        }
+        // A second run of the same proxy keeps the first one's addresses here; its handle knows its own.
+        let _ = self.bound.set(bound);
+        Ok(NetworkProxyHandle {
+            stop,
+            tasks,
+            addresses: Some(bound),
+        })
+    }
+
+    fn bind(&self, name: &str, address: SocketAddr) -> Result<(Listener, SocketAddr), Error> {
+        let bound = Listener::bind(address).and_then(|listener| {
+            let address = listener.address()?;
+            Ok((listener, address))
+        });
+        let (listener, address) = bound.map_err(|error| {
+            Error::new(
+                ErrorKind::Bind,
+                format!("bind {name} proxy: {address}"),
+                error,
+            )
+        })?;
+        self.gate.add_listener(address);
+        Ok((listener, address))
+    }
+}
+
+/// A running proxy. Dropping it stops the proxy at once.
+#[derive(Debug)]
+pub struct NetworkProxyHandle {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    addresses: Option<ListenerAddresses>,
+}
+
+impl NetworkProxyHandle {
+    /// Where the proxy listens; `None` where its configuration disables it.
+    #[must_use]
+    pub fn addresses(&self) -> Option<&ListenerAddresses> {
+        self.addresses.as_ref()
+    }
+
+    /// Waits for the proxy to end. A disabled proxy has ended already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Task`] where a listener panicked.
+    pub async fn wait(mut self) -> Result<(), Error> {
+        self.finish().await
+    }
+
+    /// Stops accepting, lets open connections finish for as long as [`Limits::drain`] says, and closes the rest.
+    ///
+    /// # Errors
+    /// As for [`NetworkProxyHandle::wait`].
+    pub async fn shutdown(mut self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        self.finish().await
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(|error| Error::new(ErrorKind::Task, "a listener failed", error))?;
+        }
+        Ok(())
+    }
+}
