@@ -5,65 +5,15 @@
 //! [`Pending`] is the guard of a judgement that has to wait: dropped before it is finished, because the client
 //! hung up, it records `cancelled`. Nothing here decides, and nothing here knows a URL, a header or a body.
 
-use std::net::SocketAddr;
-
 use codex_network_policy::{Decision, Mode, Protocol, Reason, Scope, Source, Target};
 
 mod event;
 mod history;
+mod outcome;
 
 use history::History;
 pub use history::{BlockedRequest, BlockedRequestArgs};
-
-/// The host that stands for a socket in evidence and answers; the path itself is not told.
-pub(crate) const UNIX_SOCKET_HOST: &str = "unix-socket";
-
-/// The facts of an access that evidence may mention.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
-    pub(crate) protocol: Protocol,
-    pub(crate) target: &'a Target,
-    pub(crate) method: Option<&'a str>,
-    pub(crate) client: Option<SocketAddr>,
-}
-
-impl Facts<'_> {
-    fn port(&self) -> u16 {
-        match self.target {
-            Target::Host { port, .. } => *port,
-            Target::Unix(_) => 0,
-        }
-    }
-
-    fn host(&self) -> String {
-        match self.target {
-            Target::Host { host, .. } => host.to_string(),
-            Target::Unix(_) => UNIX_SOCKET_HOST.to_owned(),
-        }
-    }
-}
-
-/// One judgement, as it is recorded.
-#[derive(Clone, Copy)]
-pub(crate) struct Outcome<'a> {
-    pub(crate) decision: Decision,
-    pub(crate) scope: Scope,
-    pub(crate) source: Source,
-    /// `None` where the lists allow, which is written as `allow`.
-    pub(crate) reason: Option<&'a Reason>,
-    /// Whether a decider lifted the baseline's no.
-    pub(crate) overridden: bool,
-    /// Whether the access leaves through a parent proxy.
-    pub(crate) via_parent: bool,
-    /// The rule that decided and where it stands, or what would permit the access: for the log line.
-    pub(crate) note: Option<&'a dyn std::fmt::Display>,
-}
-
-impl Outcome<'_> {
-    fn reason_word(&self) -> &str {
-        self.reason.map_or("allow", Reason::as_str)
-    }
-}
+pub(crate) use outcome::{Facts, Outcome, UNIX_SOCKET_HOST};
 
 /// Records outcomes; shared by all doors of one proxy.
 #[derive(Debug, Default)]

@@ -14,66 +14,29 @@ use codex_network_policy::{
     Scope, SocketPath, Source, Target, Verdict,
 };
 
-use crate::decider::{self, Answer, NetworkPolicyDecider, NetworkPolicyRequest};
-use crate::evidence::{BlockedRequest, Evidence, Facts, Outcome, Pending};
+use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
+use crate::evidence::{BlockedRequest, Evidence, Outcome, Pending};
 use crate::limits::Limits;
 use crate::permit::{Grant, Permit};
-use crate::resolve::{self, LookupAnswer, Lookups, Resolver, SystemResolver};
+use crate::resolve::{self, LookupAnswer, Lookups, Resolver};
 use crate::route::{ParentProxies, Route};
 use crate::store::{PolicyStore, Snapshot};
 use crate::upstream::Upstream;
 
-mod builder;
+mod access;
 mod denial;
 mod note;
 
-pub use builder::GateBuilder;
+pub use access::Access;
 pub use denial::Denial;
 use note::Note;
 
-/// An access as a door brings it to the gate.
-#[derive(Debug)]
-pub struct Access<'a> {
-    /// The door.
-    pub protocol: Protocol,
-    /// What is to be reached.
-    pub target: Target,
-    /// The HTTP method; `None` for SOCKS5.
-    pub method: Option<&'a str>,
-    /// Whether the client asks to leave HTTP on this connection (`Upgrade`).
-    pub upgrade: bool,
-    /// Whether the proxy itself is to speak TLS with the origin (an `https://` request to the forward proxy).
-    pub tls: bool,
-    /// The client, for the evidence.
-    pub client: Option<SocketAddr>,
-}
-
-impl Access<'_> {
-    fn request(&self) -> AccessRequest<'_> {
-        AccessRequest {
-            protocol: self.protocol,
-            target: &self.target,
-            method: self.method,
-            upgrade: self.upgrade,
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            protocol: self.protocol,
-            target: &self.target,
-            method: self.method,
-            client: self.client,
-        }
-    }
-}
-
-/// Judges every access of one proxy. Build one with [`Gate::builder`].
+/// Judges every access of one proxy. Build one with [`Gate::builder`](crate::Gate::builder).
 #[derive(Debug)]
 pub struct Gate {
     store: PolicyStore,
     evidence: Evidence,
-    decider: Option<decider::SharedDecider>,
+    decider: Option<SharedDecider>,
     parents: ParentProxies,
     lookups: Arc<Lookups>,
     upstream: Upstream,
@@ -110,10 +73,26 @@ impl Refused {
 }
 
 impl Gate {
-    /// Starts a gate for `policy`.
-    #[must_use]
-    pub fn builder(policy: Policy) -> GateBuilder {
-        GateBuilder::new(policy)
+    /// Puts a gate together for [`GateBuilder`](crate::GateBuilder).
+    pub(crate) fn new(
+        policy: Policy,
+        decider: Option<SharedDecider>,
+        resolver: Arc<dyn Resolver>,
+        parents: ParentProxies,
+        limits: Limits,
+    ) -> Self {
+        let limits = Arc::new(limits);
+        let lookups = Arc::new(Lookups::new(resolver, Arc::clone(&limits)));
+        Self {
+            store: PolicyStore::new(policy),
+            evidence: Evidence::default(),
+            decider,
+            parents,
+            upstream: Upstream::new(Arc::clone(&limits), Arc::clone(&lookups)),
+            lookups,
+            limits,
+            listeners: RwLock::default(),
+        }
     }
 
     /// Judges one access.

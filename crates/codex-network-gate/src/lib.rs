@@ -28,6 +28,7 @@
 
 #![warn(missing_docs)]
 
+mod builder;
 mod decider;
 mod error;
 mod evidence;
@@ -39,13 +40,14 @@ mod route;
 mod store;
 mod upstream;
 
+pub use builder::GateBuilder;
 pub use decider::{
     NetworkDecision, NetworkDecisionSource, NetworkPolicyDecider, NetworkPolicyDecision,
     NetworkPolicyRequest, NetworkPolicyRequestArgs, NetworkProtocol,
 };
 pub use error::UpstreamError;
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
-pub use gate::{Access, Denial, Gate, GateBuilder};
+pub use gate::{Access, Denial, Gate};
 pub use limits::Limits;
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};

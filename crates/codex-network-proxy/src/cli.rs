@@ -14,7 +14,10 @@ use codex_network_proxy::NetworkMode;
 use codex_network_proxy::config::Overrides;
 use tracing_subscriber::EnvFilter;
 
+mod failure;
 mod serve;
+
+use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -121,19 +124,6 @@ pub(crate) fn run() -> ExitCode {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Why a command ends without success.
-enum Failure {
-    /// The command line or the configuration cannot be used.
-    Usage(String),
-    Other(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Other(error)
     }
 }
 

@@ -4,61 +4,36 @@
 //! so that a client's own framing never reaches an origin. It deliberately judges nothing and knows no door:
 //! whoever calls it holds a permit.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use codex_network_gate::{Connection, Gate, Permit, UpstreamError};
+use codex_network_gate::{Connection, Gate, Permit};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::timeout;
 
+mod arriving;
 pub(crate) mod body;
+mod failure;
 pub(crate) mod headers;
+mod line;
 mod pool;
 pub(crate) mod refusal;
+mod request_body;
 
-use body::{Body, Expectation, RequestBody, ResponseBody};
+use body::{Body, ResponseBody};
+pub(crate) use failure::ExchangeError;
+use line::Line;
 use pool::{GiveBack, Key, Pool};
+use request_body::{Expectation, RequestBody};
 
 /// Forwards requests for all doors of one proxy.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     gate: Arc<Gate>,
     pool: Arc<Pool>,
-}
-
-/// The sending half of an upstream connection, and the address that it leads to (none for a parent's).
-#[derive(Debug)]
-struct Line {
-    sender: SendRequest<RequestBody>,
-    peer: Option<SocketAddr>,
-}
-
-/// Why there is no answer to forward.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ExchangeError {
-    /// The origin could not be reached.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
-    /// The origin's answer did not begin in time.
-    #[error("the origin did not answer in time")]
-    Timeout,
-    /// The origin, or the client's body, broke the protocol or the connection.
-    #[error("the exchange with the origin failed")]
-    Http(#[source] hyper::Error),
-}
-
-impl ExchangeError {
-    pub(crate) fn is_timeout(&self) -> bool {
-        match self {
-            Self::Upstream(error) => error.is_timeout(),
-            Self::Timeout => true,
-            Self::Http(_) => false,
-        }
-    }
 }
 
 impl Exchange {

@@ -8,7 +8,7 @@ use std::fmt;
 use codex_network_policy::Target;
 use jiff::Timestamp;
 
-use super::{Facts, Outcome, UNIX_SOCKET_HOST};
+use super::outcome::{Facts, Outcome, UNIX_SOCKET_HOST};
 
 /// The name of the event.
 const POLICY_DECISION: &str = "codex.network_proxy.policy_decision";

@@ -5,7 +5,7 @@
 
 use codex_network_policy::{Decision, Protocol, Reason, Source, Target};
 
-use super::Access;
+use super::access::Access;
 use crate::evidence::UNIX_SOCKET_HOST;
 
 /// A refused access. Made by the gate only.

@@ -12,7 +12,7 @@ use codex_network_proxy::config::{
 };
 use codex_network_proxy::{ErrorKind, NetworkProxy, NetworkProxyHandle};
 
-use super::Failure;
+use super::failure::Failure;
 
 pub(super) fn run(overrides: &Overrides, quiet: bool) -> Result<(), Failure> {
     let sockets = UnixSockets::of_platform();

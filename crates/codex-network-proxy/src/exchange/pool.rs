@@ -11,7 +11,7 @@ use codex_network_gate::Permit;
 use codex_network_policy::Target;
 use tokio::time::Instant;
 
-use super::Line;
+use super::line::Line;
 
 /// What two requests must share to share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,15 +4,14 @@
 //! in the connection's [`Exit`], and the tunnel runs when HTTP has ended on the connection. Nothing is judged
 //! here.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use codex_network_gate::Gate;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -20,10 +19,13 @@ use tokio::sync::watch;
 use super::Serve;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
-use crate::tunnel::Tunnel;
 
 mod connect;
+mod downstream;
+mod exit;
 mod forward;
+
+use downstream::Downstream;
 
 /// Serves the connections of the HTTP listener.
 #[derive(Clone, Debug)]
@@ -49,64 +51,15 @@ impl HttpListener {
     }
 }
 
-/// What the doors know of the connection that a request came on.
-#[derive(Debug)]
-struct Downstream {
-    gate: Arc<Gate>,
-    exchange: Arc<Exchange>,
-    client: SocketAddr,
-    exit: Mutex<Option<Exit>>,
-}
-
-/// How a connection leaves HTTP: the tunnel that was opened, and the stream once it is free.
-#[derive(Debug)]
-struct Exit {
-    tunnel: Opened,
-    stream: OnUpgrade,
-}
-
-/// An opened tunnel: its upstream is at hand, or comes when its HTTP has ended too.
-#[derive(Debug)]
-enum Opened {
-    Connect(Tunnel),
-    Upgrade(forward::Upgrade),
-}
-
-impl Downstream {
-    fn leave_http(&self, exit: Exit) {
-        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
-    }
-
-    async fn handle(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, hyper::Error> {
-        if request.method() == Method::CONNECT {
-            Ok(connect::handle(&self, request).await)
-        } else {
-            Ok(forward::handle(&self, request).await)
-        }
-    }
-}
-
 impl Serve for HttpListener {
     async fn serve(self, stream: TcpStream, client: SocketAddr, draining: watch::Receiver<bool>) {
-        let downstream = Arc::new(Downstream {
-            gate: self.gate,
-            exchange: self.exchange,
-            client,
-            exit: Mutex::default(),
-        });
+        let downstream = Arc::new(Downstream::new(self.gate, self.exchange, client));
         // Boxed, so that a tunnel does not carry the memory of the HTTP that opened it.
         Box::pin(serve_http(stream, Arc::clone(&downstream), draining)).await;
-        let exit = downstream
-            .exit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let exit = downstream.exit();
         drop(downstream);
         if let Some(exit) = exit {
-            run_tunnel(exit).await;
+            exit.run().await;
         }
     }
 }
@@ -124,7 +77,7 @@ async fn serve_http(
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true)
         .pipeline_flush(true);
-    let service = service_fn(move |request| Arc::clone(&downstream).handle(request));
+    let service = service_fn(move |request| handle(Arc::clone(&downstream), request));
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -141,32 +94,13 @@ async fn serve_http(
     }
 }
 
-async fn run_tunnel(Exit { tunnel, stream }: Exit) {
-    let Ok(upgraded) = stream.await else {
-        // The client went away before it had read our answer.
-        return;
-    };
-    let tunnel = match tunnel {
-        Opened::Connect(tunnel) => tunnel,
-        Opened::Upgrade(upgrade) => match upgrade.tunnel().await {
-            Some(tunnel) => tunnel,
-            None => return,
-        },
-    };
-    let ended = match into_stream::<TokioIo<TcpStream>>(upgraded) {
-        Ok((stream, early)) => tunnel.run(stream.into_inner(), early).await,
-        Err(upgraded) => tunnel.run(TokioIo::new(upgraded), Bytes::new()).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a tunnel ended");
+async fn handle(
+    downstream: Arc<Downstream>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    if request.method() == Method::CONNECT {
+        Ok(connect::handle(&downstream, request).await)
+    } else {
+        Ok(forward::handle(&downstream, request).await)
     }
-}
-
-/// The stream beneath hyper, and what it had read beyond the head.
-fn into_stream<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
-    let parts = upgraded.downcast::<T>()?;
-    Ok((parts.io, parts.read_buf))
 }

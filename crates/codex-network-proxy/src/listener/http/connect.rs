@@ -10,7 +10,9 @@ use codex_network_policy::Protocol;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::{Downstream, Exit, Opened};
+use super::downstream::Downstream;
+use super::exit::{Exit, Opened};
+use crate::error::chain;
 use crate::exchange::ExchangeError;
 use crate::exchange::body::Body;
 use crate::exchange::headers::connect_target;
@@ -60,20 +62,8 @@ pub(super) async fn handle(
             refusal::tunnel_accepted()
         }
         Err(error) => {
-            tracing::info!(target = ?permit.target(), error = %error_chain(&error), "upstream failed");
+            tracing::info!(target = ?permit.target(), error = %chain(&error), "upstream failed");
             refusal::upstream_failure(&ExchangeError::Upstream(error), Door::Connect)
         }
     }
-}
-
-/// An error with its causes, for the log.
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -5,20 +5,18 @@
 
 use std::sync::Arc;
 
-use codex_network_gate::{Access, Connection, Gate, Permit};
+use codex_network_gate::Access;
 use codex_network_policy::{Protocol, SocketPath, Target};
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
-use super::connect::error_chain;
-use super::{Downstream, Exit, Opened, into_stream};
+use super::downstream::Downstream;
+use super::exit::{Exit, Opened, Upgrade};
+use crate::error::chain;
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, Destination, UNIX_SOCKET};
 use crate::exchange::refusal::{self, BadRequest, Door};
-use crate::tunnel::Tunnel;
 
 pub(super) async fn handle(
     downstream: &Downstream,
@@ -54,7 +52,7 @@ pub(super) async fn handle(
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
-            tracing::info!(target = ?permit.target(), error = %error_chain(&error), "upstream failed");
+            tracing::info!(target = ?permit.target(), error = %chain(&error), "upstream failed");
             return refusal::upstream_failure(&error, door);
         }
     };
@@ -113,33 +111,4 @@ fn is_asked_for(asked: Option<&HeaderValue>, answered: Option<&HeaderValue>) -> 
     asked
         .split(',')
         .any(|asked| asked.trim().eq_ignore_ascii_case(answered.trim()))
-}
-
-/// An upgrade that the origin has granted; its stream comes when HTTP has ended on it.
-#[derive(Debug)]
-pub(super) struct Upgrade {
-    gate: Arc<Gate>,
-    permit: Permit,
-    upstream: OnUpgrade,
-}
-
-impl Upgrade {
-    /// The tunnel, with what the origin has sent behind its 101.
-    pub(super) async fn tunnel(self) -> Option<Tunnel> {
-        let Self {
-            gate,
-            permit,
-            upstream,
-        } = self;
-        let upgraded = upstream.await.ok()?;
-        let (stream, early) = into_stream::<TokioIo<Connection>>(upgraded).ok()?;
-        let upstream = stream.into_inner().with_early(early);
-        Some(Tunnel {
-            gate,
-            permit,
-            upstream,
-            method: Some("GET"),
-            upgrade: true,
-        })
-    }
 }

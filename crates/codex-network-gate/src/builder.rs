@@ -2,11 +2,15 @@
 //!
 //! [`GateBuilder`] takes the policy and what surrounds it. It deliberately reads no environment and no file.
 
-use super::{
-    Arc, Evidence, Gate, Limits, Lookups, NetworkPolicyDecider, ParentProxies, Policy, PolicyStore,
-    Resolver, RwLock, SystemResolver, Upstream,
-};
-use crate::decider::SharedDecider;
+use std::sync::Arc;
+
+use codex_network_policy::Policy;
+
+use crate::decider::{NetworkPolicyDecider, SharedDecider};
+use crate::gate::Gate;
+use crate::limits::Limits;
+use crate::resolve::{Resolver, SystemResolver};
+use crate::route::ParentProxies;
 
 /// Builds a [`Gate`].
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub struct GateBuilder {
 }
 
 impl GateBuilder {
-    pub(super) fn new(policy: Policy) -> Self {
+    fn new(policy: Policy) -> Self {
         Self {
             policy,
             decider: None,
@@ -60,17 +64,20 @@ impl GateBuilder {
     /// The gate, with the policy in force as generation 1.
     #[must_use]
     pub fn build(self) -> Gate {
-        let limits = Arc::new(self.limits);
-        let lookups = Arc::new(Lookups::new(self.resolver, Arc::clone(&limits)));
-        Gate {
-            store: PolicyStore::new(self.policy),
-            evidence: Evidence::default(),
-            decider: self.decider,
-            parents: self.parents,
-            upstream: Upstream::new(Arc::clone(&limits), Arc::clone(&lookups)),
-            lookups,
-            limits,
-            listeners: RwLock::default(),
-        }
+        Gate::new(
+            self.policy,
+            self.decider,
+            self.resolver,
+            self.parents,
+            self.limits,
+        )
+    }
+}
+
+impl Gate {
+    /// Starts a gate for `policy`.
+    #[must_use]
+    pub fn builder(policy: Policy) -> GateBuilder {
+        GateBuilder::new(policy)
     }
 }

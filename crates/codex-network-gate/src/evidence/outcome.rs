@@ -1,0 +1,58 @@
+//! What a judgement is recorded with.
+//!
+//! [`Facts`] are of the access, [`Outcome`] is of the judgement. Neither holds a URL, a header or a body, so that
+//! none can be recorded.
+
+use std::net::SocketAddr;
+
+use codex_network_policy::{Decision, Protocol, Reason, Scope, Source, Target};
+
+/// The host that stands for a socket in evidence and answers; the path itself is not told.
+pub(crate) const UNIX_SOCKET_HOST: &str = "unix-socket";
+
+/// The facts of an access that evidence may mention.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) protocol: Protocol,
+    pub(crate) target: &'a Target,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) client: Option<SocketAddr>,
+}
+
+impl Facts<'_> {
+    pub(super) fn port(&self) -> u16 {
+        match self.target {
+            Target::Host { port, .. } => *port,
+            Target::Unix(_) => 0,
+        }
+    }
+
+    pub(super) fn host(&self) -> String {
+        match self.target {
+            Target::Host { host, .. } => host.to_string(),
+            Target::Unix(_) => UNIX_SOCKET_HOST.to_owned(),
+        }
+    }
+}
+
+/// One judgement, as it is recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) decision: Decision,
+    pub(crate) scope: Scope,
+    pub(crate) source: Source,
+    /// `None` where the lists allow, which is written as `allow`.
+    pub(crate) reason: Option<&'a Reason>,
+    /// Whether a decider lifted the baseline's no.
+    pub(crate) overridden: bool,
+    /// Whether the access leaves through a parent proxy.
+    pub(crate) via_parent: bool,
+    /// The rule that decided and where it stands, or what would permit the access: for the log line.
+    pub(crate) note: Option<&'a dyn std::fmt::Display>,
+}
+
+impl Outcome<'_> {
+    pub(super) fn reason_word(&self) -> &str {
+        self.reason.map_or("allow", Reason::as_str)
+    }
+}

@@ -1,0 +1,43 @@
+//! What the HTTP doors know of the connection that a request came on.
+//!
+//! [`Downstream`] is shared by the requests of one connection. It judges nothing.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use codex_network_gate::Gate;
+
+use super::exit::Exit;
+use crate::exchange::Exchange;
+
+/// What the doors know of the connection that a request came on.
+#[derive(Debug)]
+pub(super) struct Downstream {
+    pub(super) gate: Arc<Gate>,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) client: SocketAddr,
+    exit: Mutex<Option<Exit>>,
+}
+
+impl Downstream {
+    pub(super) fn new(gate: Arc<Gate>, exchange: Arc<Exchange>, client: SocketAddr) -> Self {
+        Self {
+            gate,
+            exchange,
+            client,
+            exit: Mutex::default(),
+        }
+    }
+
+    pub(super) fn leave_http(&self, exit: Exit) {
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
+    }
+
+    /// The way out of HTTP that a request has opened, once HTTP has ended.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.exit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}

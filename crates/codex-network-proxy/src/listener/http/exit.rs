@@ -1,0 +1,90 @@
+//! How a connection leaves HTTP: by an accepted CONNECT, or by an upgrade that the origin granted.
+//!
+//! [`Exit`] waits until HTTP has ended on the client's connection and then runs the tunnel.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use codex_network_gate::{Connection, Gate, Permit};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::tunnel::Tunnel;
+
+/// How a connection leaves HTTP: the tunnel that was opened, and the stream once it is free.
+#[derive(Debug)]
+pub(super) struct Exit {
+    pub(super) tunnel: Opened,
+    pub(super) stream: OnUpgrade,
+}
+
+/// An opened tunnel: its upstream is at hand, or comes when its HTTP has ended too.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Connect(Tunnel),
+    Upgrade(Upgrade),
+}
+
+impl Exit {
+    /// Runs the tunnel until it ends. HTTP has ended on the connection.
+    pub(super) async fn run(self) {
+        let Self { tunnel, stream } = self;
+        let Ok(upgraded) = stream.await else {
+            // The client went away before it had read our answer.
+            return;
+        };
+        let tunnel = match tunnel {
+            Opened::Connect(tunnel) => tunnel,
+            Opened::Upgrade(upgrade) => match upgrade.tunnel().await {
+                Some(tunnel) => tunnel,
+                None => return,
+            },
+        };
+        let ended = match into_stream::<TokioIo<TcpStream>>(upgraded) {
+            Ok((stream, early)) => tunnel.run(stream.into_inner(), early).await,
+            Err(upgraded) => tunnel.run(TokioIo::new(upgraded), Bytes::new()).await,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a tunnel ended");
+        }
+    }
+}
+
+/// The stream beneath hyper, and what it had read beyond the head.
+fn into_stream<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+{
+    let parts = upgraded.downcast::<T>()?;
+    Ok((parts.io, parts.read_buf))
+}
+
+/// An upgrade that the origin has granted; its stream comes when HTTP has ended on it.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    pub(super) gate: Arc<Gate>,
+    pub(super) permit: Permit,
+    pub(super) upstream: OnUpgrade,
+}
+
+impl Upgrade {
+    /// The tunnel, with what the origin has sent behind its 101.
+    async fn tunnel(self) -> Option<Tunnel> {
+        let Self {
+            gate,
+            permit,
+            upstream,
+        } = self;
+        let upgraded = upstream.await.ok()?;
+        let (stream, early) = into_stream::<TokioIo<Connection>>(upgraded).ok()?;
+        let upstream = stream.into_inner().with_early(early);
+        Some(Tunnel {
+            gate,
+            permit,
+            upstream,
+            method: Some("GET"),
+            upgrade: true,
+        })
+    }
+}
