@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
-use super::modules::{ModuleId, Modules};
+use super::modules::{Modules, Target};
 use super::paths::written_paths;
 use super::product::Product;
 
@@ -18,8 +18,7 @@ const TABLE: &str = include_str!("../../floors.txt");
 /// One use of one file by another.
 struct Arrow {
     from: usize,
-    to: usize,
-    target: ModuleId,
+    target: Target,
     line: usize,
 }
 
@@ -37,12 +36,11 @@ impl Graph {
         for (from, file) in product.files.iter().enumerate() {
             for path in written_paths(file.tokens.clone()) {
                 let module = [file.module.as_slice(), &path.inside].concat();
-                if let Some((to, target)) = modules.resolve(&(file.package, module), &path.segments)
-                    && to != from
+                if let Some(target) = modules.resolve(&(file.package, module), &path.segments)
+                    && target.file != from
                 {
                     arrows.push(Arrow {
                         from,
-                        to,
                         target,
                         line: path.line,
                     });
@@ -112,7 +110,7 @@ pub(super) fn check(product: &Product, graph: &Graph) -> Vec<Finding> {
     for arrow in &graph.arrows {
         let file = &product.files[arrow.from];
         let Some(from) = file.top() else { continue };
-        let Some(to) = arrow.target.1.first() else {
+        let Some(to) = arrow.target.module.1.first() else {
             let message = format!(
                 "`{from}` uses the crate's root: name the module that defines what it needs"
             );
@@ -141,40 +139,44 @@ pub(super) fn check(product: &Product, graph: &Graph) -> Vec<Finding> {
     findings
 }
 
+/// The finding about one cycle, with what each file takes from which other, for it is there that it must be cut.
 fn cycle_finding(product: &Product, graph: &Graph, cycle: &BTreeSet<usize>) -> Finding {
-    let mut seen = BTreeSet::new();
-    let arrows: Vec<String> = graph
-        .arrows
-        .iter()
-        .filter(|arrow| cycle.contains(&arrow.from) && cycle.contains(&arrow.to))
-        .filter(|arrow| seen.insert((arrow.from, arrow.to)))
-        .map(|arrow| {
-            format!(
-                "{} uses {}",
-                product.files[arrow.from].at(arrow.line),
-                product.files[arrow.to].path
-            )
-        })
-        .collect();
+    let mut takes: BTreeMap<(usize, usize), (usize, BTreeSet<&str>)> = BTreeMap::new();
+    for arrow in &graph.arrows {
+        if cycle.contains(&arrow.from) && cycle.contains(&arrow.target.file) {
+            let first = (arrow.line, BTreeSet::new());
+            let (_, names) = takes
+                .entry((arrow.from, arrow.target.file))
+                .or_insert(first);
+            names.insert(&arrow.target.name);
+        }
+    }
+    let mut message = format!("{} files use each other in a circle", cycle.len());
+    for ((from, to), (line, names)) in takes {
+        let names: Vec<&str> = names.into_iter().collect();
+        let place = product.files[from].at(line);
+        message += &format!(
+            "\n    {place} takes {} from {}",
+            names.join(", "),
+            product.files[to].path
+        );
+    }
     let first = cycle
         .first()
         .map_or("", |index| &product.files[*index].path);
-    Finding::new(
-        first,
-        format!(
-            "{} files use each other in a circle: {}",
-            cycle.len(),
-            arrows.join("; ")
-        ),
-    )
+    Finding::new(first, message)
 }
 
 /// The sets of files that reach each other. Roots are left out: they name everything and nothing may name them.
 fn cycles(product: &Product, arrows: &[Arrow]) -> Vec<BTreeSet<usize>> {
     let mut next: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for arrow in arrows {
-        if product.files[arrow.from].top().is_some() && product.files[arrow.to].top().is_some() {
-            next.entry(arrow.from).or_default().insert(arrow.to);
+        if product.files[arrow.from].top().is_some()
+            && product.files[arrow.target.file].top().is_some()
+        {
+            next.entry(arrow.from)
+                .or_default()
+                .insert(arrow.target.file);
         }
     }
     // The graph has some fifty nodes: a plain search from each of them is quick, and plainly right.

@@ -22,10 +22,17 @@ struct Module {
     globs: Vec<Vec<String>>,
 }
 
-/// Where a path leads: a module, and whether the path names the module itself or something in it.
+/// Where a path leads: a module, and the name in it that is meant; no name means the module itself.
 struct Place {
     module: Vec<String>,
-    exact: bool,
+    name: Option<String>,
+}
+
+/// What a path names: the file and the module that define it, and its name there.
+pub(super) struct Target {
+    pub(super) file: usize,
+    pub(super) module: ModuleId,
+    pub(super) name: String,
 }
 
 /// All modules by their ids.
@@ -50,64 +57,43 @@ impl Modules {
         Self { modules }
     }
 
-    /// The file that defines what a path names, seen from a module. `None`: outside this crate.
-    pub(super) fn resolve(
-        &self,
-        from: &ModuleId,
-        segments: &[String],
-    ) -> Option<(usize, ModuleId)> {
+    /// What a path names, seen from a module. `None`: outside this crate.
+    pub(super) fn resolve(&self, from: &ModuleId, segments: &[String]) -> Option<Target> {
         let place = self.follow(from.0, &from.1, segments, 0)?;
-        let id = (from.0, place.module);
-        Some((self.modules.get(&id)?.file, id))
+        let own_name = || place.module.last().cloned().unwrap_or_default();
+        let name = place.name.clone().unwrap_or_else(own_name);
+        let module = (from.0, place.module);
+        let file = self.modules.get(&module)?.file;
+        Some(Target { file, module, name })
     }
 
+    /// Finds where a path begins, then walks it.
     fn follow(
         &self,
         package: &'static str,
         from: &[String],
-        segments: &[String],
+        path: &[String],
         depth: usize,
     ) -> Option<Place> {
         if depth > DEPTH {
             return None;
         }
-        let first = segments.first()?;
-        let here = || Place {
-            module: from.to_vec(),
-            exact: true,
-        };
-        match first.as_str() {
-            "crate" => self.walk(
-                package,
-                Place {
-                    module: Vec::new(),
-                    exact: true,
-                },
-                &segments[1..],
-                depth,
-            ),
-            "self" => self.walk(package, here(), &segments[1..], depth),
+        match path.first()?.as_str() {
+            "crate" => self.walk(package, Vec::new(), &path[1..], depth),
+            "self" => self.walk(package, from.to_vec(), &path[1..], depth),
             "super" => {
-                let up = segments
+                let up = path
                     .iter()
                     .take_while(|segment| *segment == "super")
                     .count();
-                let module = from[..from.len().saturating_sub(up)].to_vec();
-                self.walk(
-                    package,
-                    Place {
-                        module,
-                        exact: true,
-                    },
-                    &segments[up..],
-                    depth,
-                )
+                let start = from[..from.len().saturating_sub(up)].to_vec();
+                self.walk(package, start, &path[up..], depth)
             }
-            _ => {
+            first => {
                 let module = self.modules.get(&(package, from.to_vec()))?;
                 let known = module.children.contains(first) || module.imports.contains_key(first);
                 if known {
-                    self.walk(package, here(), segments, depth)
+                    self.walk(package, from.to_vec(), path, depth)
                 } else {
                     None
                 }
@@ -115,59 +101,60 @@ impl Modules {
         }
     }
 
+    /// Walks down through child modules and sideways through imports, to the first name that is no module.
     fn walk(
         &self,
         package: &'static str,
-        start: Place,
-        segments: &[String],
+        start: Vec<String>,
+        path: &[String],
         depth: usize,
     ) -> Option<Place> {
-        let mut place = start;
-        for (index, name) in segments.iter().enumerate() {
-            let id = (package, place.module.clone());
-            let module = self.modules.get(&id)?;
+        let mut here = start;
+        for (index, name) in path.iter().enumerate() {
+            let module = self.modules.get(&(package, here.clone()))?;
             if module.children.contains(name) {
-                place.module.push(name.clone());
-                continue;
-            }
-            let inside = Place {
-                module: place.module.clone(),
-                exact: false,
-            };
-            if let Some(import) = module
-                .imports
-                .get(name)
-                .filter(|import| **import != [name.clone()])
-            {
-                let Some(target) = self.follow(package, &place.module, import, depth + 1) else {
-                    return Some(inside);
-                };
-                if !target.exact {
+                here.push(name.clone());
+            } else if let Some(import) = module.imports.get(name) {
+                // An import from another crate leads outside, whoever looks at it through this module.
+                let target = self.follow(package, &here, import, depth + 1)?;
+                if target.name.is_some() {
                     return Some(target);
                 }
-                place = target;
-                continue;
+                here = target.module;
+            } else {
+                let behind_glob = module
+                    .globs
+                    .iter()
+                    .find_map(|glob| self.glob(package, &here, glob, &path[index..], depth));
+                return behind_glob.or(Some(Place {
+                    module: here,
+                    name: Some(name.clone()),
+                }));
             }
-            if module.items.contains(name) || depth > DEPTH {
-                return Some(inside);
-            }
-            let behind_glob = module.globs.iter().find_map(|glob| {
-                let target = self
-                    .follow(package, &place.module, glob, depth + 1)
-                    .filter(|target| target.exact)?;
-                let known = self
-                    .modules
-                    .get(&(package, target.module.clone()))?
-                    .names(name);
-                if known {
-                    self.walk(package, target, &segments[index..], depth + 1)
-                } else {
-                    None
-                }
-            });
-            return Some(behind_glob.unwrap_or(inside));
         }
-        Some(place)
+        Some(Place {
+            module: here,
+            name: None,
+        })
+    }
+
+    /// Where a path leads by way of `use glob::*`, if the module behind it has the path's first name.
+    fn glob(
+        &self,
+        package: &'static str,
+        from: &[String],
+        glob: &[String],
+        path: &[String],
+        depth: usize,
+    ) -> Option<Place> {
+        let target = self.follow(package, from, glob, depth + 1)?;
+        let module = self.modules.get(&(package, target.module.clone()))?;
+        let known = target.name.is_none() && module.names(path.first()?);
+        if known {
+            self.walk(package, target.module, path, depth + 1)
+        } else {
+            None
+        }
     }
 }
 

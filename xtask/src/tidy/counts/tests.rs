@@ -7,6 +7,7 @@ const RACE: &str = "crates/codex-network-gate/src/upstream/race.rs";
 const REASON: &str = "crates/codex-network-policy/src/reason.rs";
 const CONNECT: &str = "crates/codex-network-proxy/src/listener/http/connect.rs";
 const SOCKS: &str = "crates/codex-network-proxy/src/listener/socks5.rs";
+const UDP: &str = "crates/codex-network-proxy/src/listener/socks5/udp.rs";
 const MAIN: &str = "crates/codex-network-proxy/src/main.rs";
 
 fn messages(files: &[(&str, &str)]) -> Vec<String> {
@@ -66,6 +67,22 @@ fn a_permit_is_built_once() {
             "#[cfg(test)] mod tests { fn f() -> Permit { Permit { a: 2 } } }",
         ),
     ]);
+}
+
+#[test]
+fn a_permit_is_asked_for_once() {
+    let once = "impl Permit { fn from_grant(grant: Grant) -> Self { todo() } } fn f() { Permit::from_grant(g()) }";
+    clean(&[(GATE, once)]);
+    refused(
+        &[
+            (GATE, once),
+            (
+                UPSTREAM,
+                "fn f() { crate::permit::Permit::from_grant(g()) }",
+            ),
+        ],
+        "2 `from_grant` calls",
+    );
 }
 
 #[test]
@@ -142,7 +159,14 @@ fn a_door_asks_the_gate_once() {
 #[test]
 fn only_the_owners_use_what_is_banned() {
     let exempt = "#[expect(clippy::disallowed_methods, reason = \"dials\")]\nfn f() {}";
-    clean(&[(UPSTREAM, exempt), (RACE, exempt), (MAIN, exempt)]);
+    clean(&[
+        (UPSTREAM, exempt),
+        (RACE, exempt),
+        (MAIN, exempt),
+        (UDP, exempt),
+    ]);
+    let neighbour = "crates/codex-network-gate/src/upstreams.rs";
+    refused(&[(neighbour, exempt)], "may use what clippy.toml bans");
     refused(&[(SOCKS, exempt)], "may use what clippy.toml bans");
     refused(
         &[(GATE, "#![allow(clippy::disallowed_methods)]\nfn f() {}")],

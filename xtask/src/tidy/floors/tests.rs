@@ -144,7 +144,7 @@ fn files_of_one_module_may_use_each_other_but_not_in_a_circle() {
             sibling,
             ("listener/socks5", "use super::Limits;\npub struct Codec;"),
         ],
-        "listener.rs: 2 files use each other in a circle: ",
+        "listener.rs: 2 files use each other in a circle",
     );
 }
 
