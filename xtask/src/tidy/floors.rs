@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proc_macro2::{TokenStream, TokenTree};
+
 use super::Finding;
 use super::modules::{Modules, Target};
 use super::paths::written_paths;
@@ -20,6 +22,9 @@ struct Arrow {
     from: usize,
     target: Target,
     line: usize,
+    /// A `pub use` of a name that the file does not need for itself: a line in its table of contents. It obeys the
+    /// floors, but binds nothing to anything, for a use of the name through it is an arrow to where it is defined.
+    listing: bool,
 }
 
 /// Who uses whom.
@@ -34,7 +39,13 @@ impl Graph {
         let modules = Modules::of(product);
         let mut arrows = Vec::new();
         for (from, file) in product.files.iter().enumerate() {
+            let mut names = BTreeMap::new();
+            count_names(file.tokens.clone(), &mut names);
             for path in written_paths(file.tokens.clone()) {
+                let once = path
+                    .segments
+                    .last()
+                    .is_some_and(|name| names.get(name) == Some(&1));
                 let module = [file.module.as_slice(), &path.inside].concat();
                 if let Some(target) = modules.resolve(&(file.package, module), &path.segments)
                     && target.file != from
@@ -43,6 +54,7 @@ impl Graph {
                         from,
                         target,
                         line: path.line,
+                        listing: path.reexport && once,
                     });
                 }
             }
@@ -54,6 +66,17 @@ impl Graph {
     /// The number of files in the largest cycle; 0 where there is none.
     pub(super) fn largest_cycle(&self) -> usize {
         self.cycles.iter().map(BTreeSet::len).max().unwrap_or(0)
+    }
+}
+
+/// How often each name occurs.
+fn count_names(tokens: TokenStream, names: &mut BTreeMap<String, usize>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(name) => *names.entry(name.to_string()).or_default() += 1,
+            TokenTree::Group(group) => count_names(group.stream(), names),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
     }
 }
 
@@ -143,7 +166,7 @@ pub(super) fn check(product: &Product, graph: &Graph) -> Vec<Finding> {
 fn cycle_finding(product: &Product, graph: &Graph, cycle: &BTreeSet<usize>) -> Finding {
     let mut takes: BTreeMap<(usize, usize), (usize, BTreeSet<&str>)> = BTreeMap::new();
     for arrow in &graph.arrows {
-        if cycle.contains(&arrow.from) && cycle.contains(&arrow.target.file) {
+        if !arrow.listing && cycle.contains(&arrow.from) && cycle.contains(&arrow.target.file) {
             let first = (arrow.line, BTreeSet::new());
             let (_, names) = takes
                 .entry((arrow.from, arrow.target.file))
@@ -171,9 +194,10 @@ fn cycle_finding(product: &Product, graph: &Graph, cycle: &BTreeSet<usize>) -> F
 fn cycles(product: &Product, arrows: &[Arrow]) -> Vec<BTreeSet<usize>> {
     let mut next: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for arrow in arrows {
-        if product.files[arrow.from].top().is_some()
-            && product.files[arrow.target.file].top().is_some()
-        {
+        let under_a_roof = [arrow.from, arrow.target.file]
+            .iter()
+            .all(|file| product.files[*file].top().is_some());
+        if under_a_roof && !arrow.listing {
             next.entry(arrow.from)
                 .or_default()
                 .insert(arrow.target.file);

@@ -11,6 +11,8 @@ pub(super) struct WrittenPath {
     pub(super) inside: Vec<String>,
     pub(super) segments: Vec<String>,
     pub(super) line: usize,
+    /// Written in a `pub use`, of whatever width.
+    pub(super) reexport: bool,
 }
 
 /// All paths of at least two parts.
@@ -23,6 +25,7 @@ pub(super) fn written_paths(tokens: TokenStream) -> Vec<WrittenPath> {
 fn collect(tokens: TokenStream, inside: &[String], found: &mut Vec<WrittenPath>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut index = 0;
+    let mut reexport = false;
     while index < tokens.len() {
         match &tokens[index] {
             TokenTree::Ident(word) if word == "mod" => {
@@ -39,11 +42,18 @@ fn collect(tokens: TokenStream, inside: &[String], found: &mut Vec<WrittenPath>)
                 let scoped = matches!(tokens.get(index + 1), Some(TokenTree::Group(scope))
                     if scope.delimiter() == Delimiter::Parenthesis);
                 index += usize::from(scoped);
+                reexport =
+                    matches!(tokens.get(index + 1), Some(TokenTree::Ident(next)) if next == "use");
             }
             TokenTree::Ident(_)
                 if is_double_colon(&tokens, index + 1) && !is_continued(&tokens, index) =>
             {
+                let known = found.len();
                 index = path(&tokens, index, &[], inside, found);
+                found[known..]
+                    .iter_mut()
+                    .for_each(|path| path.reexport = reexport);
+                reexport = false;
                 continue;
             }
             TokenTree::Group(group) => collect(group.stream(), inside, found),
@@ -101,6 +111,7 @@ fn path(
             inside: inside.to_vec(),
             segments,
             line,
+            reexport: false,
         });
     }
     index
@@ -111,17 +122,20 @@ fn is_double_colon(tokens: &[TokenTree], index: usize) -> bool {
         if first.as_char() == ':' && first.spacing() == Spacing::Joint && second.as_char() == ':')
 }
 
-/// Whether the name at `index` goes on from what stands before it: `::name`, `value.name`.
+/// Whether the name at `index` goes on from what stands before it: `::name`, `value.name`; not `..name`.
 fn is_continued(tokens: &[TokenTree], index: usize) -> bool {
-    index > 0
-        && matches!(&tokens[index - 1], TokenTree::Punct(before) if matches!(before.as_char(), ':' | '.'))
-        && (index < 2 || !is_single_colon(tokens, index - 1))
-}
-
-/// A colon that is no half of `::`, as in `name: Type`.
-fn is_single_colon(tokens: &[TokenTree], index: usize) -> bool {
-    let colon = |index: usize| matches!(tokens.get(index), Some(TokenTree::Punct(mark)) if mark.as_char() == ':');
-    colon(index) && !(index > 0 && is_double_colon(tokens, index - 1))
+    let mark = |back: usize| match index
+        .checked_sub(back)
+        .and_then(|before| tokens.get(before))
+    {
+        Some(TokenTree::Punct(mark)) => Some(mark.as_char()),
+        _ => None,
+    };
+    match mark(1) {
+        Some(':') => mark(2) == Some(':'),
+        Some('.') => mark(2) != Some('.'),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +174,29 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_a_struct_and_a_field_are_told_apart() {
+        assert_eq!(
+            segments(
+                "fn f() { g(S { a: crate::a::A, ..super::S::new() }, value.crate_::x, ::core::x) }"
+            ),
+            ["crate/a/A", "super/S/new"]
+        );
+    }
+
+    #[test]
+    fn a_reexport_is_known_as_one() {
+        let tokens: TokenStream =
+            "pub use a::{B, c::D}; pub(crate) use e::F; pub fn f() -> g::H {} use i::J;"
+                .parse()
+                .expect("the test's code is Rust");
+        let reexports: Vec<bool> = written_paths(tokens)
+            .iter()
+            .map(|path| path.reexport)
+            .collect();
+        assert_eq!(reexports, [true, true, true, false, false]);
+    }
+
+    #[test]
     fn visibility_and_outside_paths_are_no_arrows() {
         assert_eq!(
             segments("pub(in crate::gate) fn f() { ::std::mem::drop(1) }"),
@@ -177,7 +214,8 @@ mod tests {
             [WrittenPath {
                 inside: vec!["inner".into()],
                 segments: vec!["super".into(), "x".into(), "Y".into()],
-                line: 1
+                line: 1,
+                reexport: false
             }]
         );
     }

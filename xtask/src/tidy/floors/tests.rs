@@ -149,6 +149,25 @@ fn files_of_one_module_may_use_each_other_but_not_in_a_circle() {
 }
 
 #[test]
+fn a_mere_listing_is_no_half_of_a_circle() {
+    let child = ("listener/socks5", "use super::Limits; pub struct Codec;");
+    let root = ("lib", "mod listener;");
+    let lists = (
+        "listener",
+        "mod socks5; pub use socks5::Codec; pub struct Limits;",
+    );
+    assert_eq!(messages(&[root, lists, child]), NOTHING);
+    let needs = (
+        "listener",
+        "mod socks5; pub use socks5::Codec; pub struct Limits(Codec);",
+    );
+    one(&[root, needs, child], "2 files use each other in a circle");
+    let upward = ("relay", "pub use crate::listener::Limits;");
+    let upward = [("lib", "mod listener; mod relay;"), lists, child, upward];
+    one(&upward, "`relay` (floor 3) uses `listener` (floor 7)");
+}
+
+#[test]
 fn an_import_of_the_parent_is_followed_to_where_it_leads() {
     // The child takes `Relay` through its parent's import: that is an arrow to `relay`, not to the parent.
     let files = [
