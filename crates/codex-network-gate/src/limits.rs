@@ -28,7 +28,7 @@ pub struct Limits {
     pub request_head_bytes: usize,
     /// How long an origin may take to begin its answer (15 minutes).
     pub response_head: Duration,
-    /// How long a request or response body may stand still (15 minutes).
+    /// How long a request or response body may stand still, whichever side is slow (15 minutes).
     pub body_idle: Duration,
     /// How long the proxy waits for an origin's `100 Continue` before it sends the body anyway (1 s, RFC 9110
     /// section 10.1.1).
@@ -41,7 +41,7 @@ pub struct Limits {
     pub connections: usize,
     /// How many UDP associations are served at once (1,024); more are refused.
     pub associations: usize,
-    /// How many idle upstream connections are kept in all (256).
+    /// How many idle upstream connections are kept in all (1,024).
     pub pooled_connections: usize,
     /// How long an idle upstream connection is kept (30 s).
     pub pooled_idle: Duration,
@@ -68,7 +68,7 @@ impl Default for Limits {
             association_idle: Duration::from_secs(300),
             connections: 16_384,
             associations: 1_024,
-            pooled_connections: 256,
+            pooled_connections: 1_024,
             pooled_idle: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }

@@ -92,6 +92,18 @@ impl Permit {
         self.parent().is_some()
     }
 
+    /// Whether the upstream is a parent proxy that expects plain HTTP requests in absolute form.
+    #[must_use]
+    pub fn wants_absolute_form(&self) -> bool {
+        self.is_via_parent() && self.protocol == Protocol::Http && !self.tls
+    }
+
+    /// The value of `proxy-authorization` for a parent that wants one.
+    #[must_use]
+    pub fn parent_authorization(&self) -> Option<&str> {
+        self.parent()?.authorization.as_deref()
+    }
+
     /// The addresses that may be dialled. Empty where a parent proxy or a unix socket is.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.route.addresses()

@@ -48,7 +48,7 @@ impl Upstream {
     /// Opens the permit's target.
     ///
     /// Over a parent proxy a plain HTTP access yields a connection *to the parent*, to be used in absolute form
-    /// (see [`Connection::parent_authorization`]); every other access yields a tunnel to the target.
+    /// (see [`Permit::wants_absolute_form`]); every other access yields a tunnel to the target.
     ///
     /// # Errors
     /// [`UpstreamError`] where the target, or the parent, cannot be opened within the limits.
@@ -78,10 +78,7 @@ impl Upstream {
         if parent.tls {
             connection = self.start_tls(connection, &parent.host).await?;
         }
-        let speaks_absolute_form =
-            permit.protocol() == codex_network_policy::Protocol::Http && !permit.is_tls();
-        if speaks_absolute_form {
-            connection.set_parent(Arc::clone(parent));
+        if permit.wants_absolute_form() {
             return Ok(connection);
         }
         timeout(

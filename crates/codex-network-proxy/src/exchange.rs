@@ -81,6 +81,9 @@ impl Exchange {
         );
         let mut request = request.map(|()| body);
 
+        if permit.wants_absolute_form() {
+            headers::set_absolute_form(&mut request, permit);
+        }
         let key = Key::of(permit);
         if !upgrade && let Some(mut line) = self.kept(&key, permit).await {
             let again = repeatable(&request);
@@ -99,7 +102,7 @@ impl Exchange {
                 },
             }
         }
-        let mut line = self.open(permit, &mut request).await?;
+        let mut line = self.open(permit).await?;
         match self.send(&mut line, request, &progress).await {
             Ok(response) => {
                 let kept = (!upgrade).then_some((key, line));
@@ -129,15 +132,8 @@ impl Exchange {
         }
     }
 
-    async fn open(
-        &self,
-        permit: &Permit,
-        request: &mut Request<RequestBody>,
-    ) -> Result<Line, ExchangeError> {
+    async fn open(&self, permit: &Permit) -> Result<Line, ExchangeError> {
         let connection = self.gate.upstream().open(permit).await?;
-        if connection.is_to_parent() {
-            headers::set_absolute_form(request, permit, connection.parent_authorization());
-        }
         let peer = connection
             .peer_address()
             .filter(|_| !permit.is_via_parent());

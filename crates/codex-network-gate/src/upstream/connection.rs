@@ -6,7 +6,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -14,15 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::route::Parent;
-
 /// A stream to the target of a permit, or to the parent proxy.
 #[derive(Debug)]
 pub struct Connection {
     io: Io,
     /// Bytes that came with a parent's answer and belong to the tunnel.
     early: Bytes,
-    parent: Option<Arc<Parent>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +36,6 @@ impl Connection {
         Self {
             io,
             early: Bytes::new(),
-            parent: None,
         }
     }
 
@@ -51,32 +46,15 @@ impl Connection {
         self
     }
 
-    pub(super) fn set_parent(&mut self, parent: Arc<Parent>) {
-        self.parent = Some(parent);
-    }
-
     /// The bare TCP stream, where there is nothing else around it.
     pub(super) fn into_tcp(self) -> Result<TcpStream, Self> {
         match self {
             Self {
                 io: Io::Tcp(stream),
                 early,
-                parent: None,
             } if early.is_empty() => Ok(stream),
             other => Err(other),
         }
-    }
-
-    /// Whether this leads to a parent proxy that expects requests in absolute form.
-    #[must_use]
-    pub fn is_to_parent(&self) -> bool {
-        self.parent.is_some()
-    }
-
-    /// The value of `proxy-authorization` for a parent that wants one.
-    #[must_use]
-    pub fn parent_authorization(&self) -> Option<&str> {
-        self.parent.as_ref()?.authorization.as_deref()
     }
 
     /// The address that was dialled, where this is a direct connection over IP.

@@ -170,11 +170,7 @@ pub(crate) fn forwardable(
 }
 
 /// Turns a [`forwardable`] request into one for a parent proxy: absolute form, with the parent's credentials.
-pub(super) fn set_absolute_form<B>(
-    request: &mut Request<B>,
-    permit: &Permit,
-    authorization: Option<&str>,
-) {
+pub(super) fn set_absolute_form<B>(request: &mut Request<B>, permit: &Permit) {
     if let Target::Host { host, port } = permit.target() {
         let path = request
             .uri()
@@ -195,7 +191,10 @@ pub(super) fn set_absolute_form<B>(
             *request.uri_mut() = uri;
         }
     }
-    if let Some(mut value) = authorization.and_then(|value| HeaderValue::from_str(value).ok()) {
+    if let Some(mut value) = permit
+        .parent_authorization()
+        .and_then(|value| HeaderValue::from_str(value).ok())
+    {
         value.set_sensitive(true);
         request.headers_mut().insert(PROXY_AUTHORIZATION, value);
     }

@@ -78,7 +78,8 @@ impl Pool {
     }
 
     fn put(&self, key: Key, line: Line) {
-        if line.sender.is_closed() {
+        // A socket's connection has no address by which a later permit could admit it.
+        if line.sender.is_closed() || (line.peer.is_none() && !key.via_parent) {
             return;
         }
         let mut idle = self.idle();

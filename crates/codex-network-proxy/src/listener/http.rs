@@ -24,8 +24,10 @@ mod connect;
 mod downstream;
 mod exit;
 mod forward;
+mod patience;
 
 use downstream::Downstream;
+use patience::Patient;
 
 /// Serves the connections of the HTTP listener.
 #[derive(Clone, Debug)]
@@ -77,6 +79,7 @@ async fn serve_http(
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true)
         .pipeline_flush(true);
+    let stream = Patient::new(stream, limits.body_idle);
     let service = service_fn(move |request| handle(Arc::clone(&downstream), request));
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)

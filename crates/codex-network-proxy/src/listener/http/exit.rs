@@ -10,6 +10,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::patience::Patient;
 use crate::tunnel::Tunnel;
 
 /// How a connection leaves HTTP: the tunnel that was opened, and the stream once it is free.
@@ -41,8 +42,8 @@ impl Exit {
                 None => return,
             },
         };
-        let ended = match into_stream::<TokioIo<TcpStream>>(upgraded) {
-            Ok((stream, early)) => tunnel.run(stream.into_inner(), early).await,
+        let ended = match into_stream::<TokioIo<Patient<TcpStream>>>(upgraded) {
+            Ok((stream, early)) => tunnel.run(stream.into_inner().into_inner(), early).await,
             Err(upgraded) => tunnel.run(TokioIo::new(upgraded), Bytes::new()).await,
         };
         if let Err(error) = ended {
