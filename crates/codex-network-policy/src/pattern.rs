@@ -10,29 +10,16 @@ use alloc::string::{String, ToString};
 use core::error::Error;
 use core::fmt;
 
-use crate::host::{Host, HostError, Name, check_label, check_length, ends_in_number, to_ascii};
+use crate::host::{Host, HostError, check_label, check_length, ends_in_number, to_ascii};
 
+mod form;
 mod glob;
 mod set;
 
+use form::Form;
+pub use form::HostPattern;
 use glob::Glob;
 pub use set::{PatternSet, PatternText, RuleId};
-
-/// One entry of a host list.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HostPattern(Form);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Form {
-    /// `example.com`, an address: this host only.
-    Exact(Host),
-    /// `*.example.com`: any depth below the name.
-    Below(Name),
-    /// `**.example.com`: the name and any depth below.
-    ApexAndBelow(Name),
-    /// Stars elsewhere.
-    Glob(Glob),
-}
 
 impl HostPattern {
     /// Parses an entry, without white space around it.
@@ -81,39 +68,6 @@ impl HostPattern {
         })?;
         Ok(HostPattern(wildcard_form(host).map_err(malformed)?))
     }
-
-    /// Whether the entry holds no star. Only such an entry can open a local target.
-    pub fn is_exact(&self) -> bool {
-        matches!(self.0, Form::Exact(_))
-    }
-
-    /// Whether the entry speaks of a host. For one entry at a time; a list is a [`PatternSet`].
-    pub fn matches(&self, host: &Host) -> bool {
-        match (&self.0, host) {
-            (Form::Exact(listed), host) => listed == host,
-            (Form::Below(base), Host::Name(name)) => is_below(name, base),
-            (Form::ApexAndBelow(base), Host::Name(name)) => name == base || is_below(name, base),
-            (Form::Glob(glob), Host::Name(name)) => glob.matches(name.as_str()),
-            (Form::Below(_) | Form::ApexAndBelow(_) | Form::Glob(_), Host::Address(_)) => false,
-        }
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Form::Exact(host) => write!(formatter, "{host}"),
-            Form::Below(name) => write!(formatter, "*.{name}"),
-            Form::ApexAndBelow(name) => write!(formatter, "**.{name}"),
-            Form::Glob(glob) => write!(formatter, "{glob}"),
-        }
-    }
-}
-
-fn is_below(name: &Name, base: &Name) -> bool {
-    name.as_str()
-        .strip_suffix(base.as_str())
-        .is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// Cuts `:443` off. Two or more colons without brackets are an IPv6 address.

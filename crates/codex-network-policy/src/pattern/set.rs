@@ -15,8 +15,8 @@ use core::num::NonZeroU32;
 
 use hashbrown::HashTable;
 
+use super::form::{Form, HostPattern};
 use super::glob::Glob;
-use super::{Form, HostPattern};
 use crate::host::{Host, Literal};
 
 /// Which rule decided: the place of an entry in its list. A policy numbers the entries of all its lists.
