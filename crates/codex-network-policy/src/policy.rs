@@ -286,6 +286,9 @@ impl Policy {
         if !self.sockets.supported {
             return Verdict::deny(Reason::UnixSocketUnsupported, None);
         }
+        if !path.is_absolute() {
+            return Verdict::deny(Reason::NotAllowed, None);
+        }
         let listed = self
             .sockets
             .allowed

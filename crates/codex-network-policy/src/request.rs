@@ -117,7 +117,7 @@ pub struct AccessRequest<'a> {
     pub upgrade: bool,
 }
 
-/// An absolute path of a unix socket without `.`, `..` or doubled slashes.
+/// A path of a unix socket: absolute, but for what [`SocketPath::requested`] says; without `.`, `..` or doubled slashes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketPath(Arc<str>);
 
@@ -150,6 +150,25 @@ impl SocketPath {
             path.push('/');
         }
         Ok(SocketPath(path.into()))
+    }
+
+    /// Reads what a client asks for. A relative path stays as it is: no list can hold it, and the policy
+    /// refuses it as it refuses any other path.
+    ///
+    /// # Errors
+    /// When the path holds a NUL.
+    pub fn requested(text: &str) -> Result<SocketPath, SocketPathError> {
+        match SocketPath::parse(text) {
+            Err(SocketPathError::NotAbsolute) if !text.contains('\0') => {
+                Ok(SocketPath(text.into()))
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Whether the path is absolute; only [`SocketPath::requested`] makes others.
+    pub fn is_absolute(&self) -> bool {
+        self.0.starts_with('/')
     }
 
     /// The normalised text.

@@ -92,7 +92,7 @@ fn answer_file(name: &str, text: &str) -> Anything<String> {
                 ["sockets", "supported"] => rules.sockets.supported = true,
                 ["sockets", "all"] => rules.sockets.allow_all = true,
                 ["socket", path] => rules.sockets.allowed.push(SocketRule {
-                    path: SocketPath::parse(path)?,
+                    path: SocketPath::requested(path)?,
                     origin: origin(),
                 }),
                 _ => return Err(format!("{name}:{number}: `{line}` is no directive").into()),
@@ -148,7 +148,7 @@ fn answer_request(policy: &Policy, words: &[&str], approved: bool) -> Anything<S
         _ => return Err(format!("{words:?} is no question").into()),
     };
     let target = match target.strip_prefix("unix:") {
-        Some(path) => match SocketPath::parse(path) {
+        Some(path) => match SocketPath::requested(path) {
             Ok(path) => Target::Unix(path),
             Err(error) => return Ok(format!("malformed: {error}")),
         },

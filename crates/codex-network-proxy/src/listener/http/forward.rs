@@ -90,7 +90,7 @@ fn destination(parts: &request::Parts) -> Result<(Destination, Door), BadRequest
     let text = value
         .to_str()
         .map_err(|_| BadRequest::InvalidUnixSocketHeader)?;
-    let path = SocketPath::parse(text).map_err(|_| BadRequest::InvalidUnixSocketHeader)?;
+    let path = SocketPath::requested(text).map_err(|_| BadRequest::InvalidUnixSocketHeader)?;
     Ok((
         Destination {
             target: Target::Unix(path),
