@@ -1,0 +1,98 @@
+//! The documents say what the code does: every key, every reason and every field of the audit event is in them.
+
+use std::fs;
+use std::path::Path;
+
+use codex_network_policy::{InventedReason, LookupFailure, Reason};
+use codex_network_proxy::NetworkProxyConfig;
+
+fn document(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(name)).unwrap()
+}
+
+#[test]
+fn every_config_key_is_described() {
+    let config = serde_json::to_value(NetworkProxyConfig::default()).unwrap();
+    let guide = document("docs/config.md");
+    let keys = config["network"].as_object().unwrap().keys();
+    let missing: Vec<_> = keys
+        .filter(|key| !guide.contains(&format!("| `{key}` |")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/config.md does not describe {missing:?}"
+    );
+}
+
+#[test]
+fn every_reason_is_described_with_its_header() {
+    let guide = document("docs/config.md");
+    let reasons = [
+        Reason::NotAllowed,
+        Reason::NotAllowedLocal,
+        Reason::Denied,
+        Reason::MethodNotAllowed,
+        Reason::MitmRequired,
+        Reason::ProxyDisabled,
+        Reason::UnixSocketUnsupported,
+        Reason::DnsLookupFailed(LookupFailure::Failed),
+        Reason::Cancelled,
+        Reason::PolicyDenied,
+    ];
+    for reason in reasons {
+        let row = guide
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}`", reason.as_str())))
+            .unwrap_or_else(|| panic!("docs/config.md has no row for {}", reason.as_str()));
+        if let Some(header) = reason.header() {
+            assert!(
+                row.contains(header),
+                "the row of {} lacks {header}",
+                reason.as_str()
+            );
+        }
+        match reason {
+            // A new reason does not build before it has its line above.
+            Reason::NotAllowed
+            | Reason::NotAllowedLocal
+            | Reason::Denied
+            | Reason::MethodNotAllowed
+            | Reason::MitmRequired
+            | Reason::ProxyDisabled
+            | Reason::UnixSocketUnsupported
+            | Reason::DnsLookupFailed(_)
+            | Reason::Cancelled
+            | Reason::PolicyDenied => {}
+            Reason::Invented(word) => drop::<InventedReason>(word),
+        }
+    }
+}
+
+#[test]
+fn every_audit_field_is_described() {
+    let guide = document("docs/config.md");
+    let source = document("crates/codex-network-gate/src/evidence/event.rs");
+    let fields: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" = "))
+        .map(|(field, _)| field)
+        .collect();
+    assert!(
+        fields.len() >= 13,
+        "the fields of the event were not found: {fields:?}"
+    );
+    for field in fields {
+        assert!(
+            guide.contains(&format!("`{field}`")),
+            "docs/config.md does not mention {field}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_runs_the_main_job_and_the_tests() {
+    let readme = document("README.md");
+    assert!(readme.contains("cargo run -p codex-network-proxy -- --allow example.com"));
+    assert!(readme.contains("cargo test --workspace"));
+}
