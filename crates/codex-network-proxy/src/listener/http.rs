@@ -77,8 +77,7 @@ async fn serve_http(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.request_head)
         .max_header_size(limits.request_head_bytes)
-        .preserve_header_case(true)
-        .pipeline_flush(true);
+        .preserve_header_case(true);
     let stream = Patient::new(stream, limits.body_idle);
     let service = service_fn(move |request| handle(Arc::clone(&downstream), request));
     let connection = builder
