@@ -173,13 +173,15 @@ impl Exchange {
 
     fn answer(
         &self,
-        response: Response<Incoming>,
+        mut response: Response<Incoming>,
         expectation: Option<Expectation>,
         kept: Option<(Key, Line)>,
     ) -> Response<Body> {
         if let Some(expectation) = expectation {
             expectation.answered();
         }
+        // The version belongs to the hop (RFC 9110 section 2.5): an old origin does not make us an old proxy.
+        *response.version_mut() = Version::HTTP_11;
         let idle = self.gate.limits().body_idle;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response.map(|_| Body::empty());
