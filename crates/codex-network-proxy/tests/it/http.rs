@@ -1,0 +1,7 @@
+//! The HTTP doors, as bytes.
+
+mod answers;
+mod connect;
+mod fields;
+mod forward;
+mod framing;

@@ -1,0 +1,11 @@
+//! The proxy through its public names and real sockets: bytes in, bytes out, and the evidence that is left.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "tests are the clients and the origins, and fail by panicking"
+)]
+
+mod harness;
+mod http;
