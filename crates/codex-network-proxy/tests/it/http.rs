@@ -5,3 +5,6 @@ mod connect;
 mod fields;
 mod forward;
 mod framing;
+mod parents;
+mod sockets;
+mod upgrade;
