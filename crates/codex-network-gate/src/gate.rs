@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use codex_network_policy::{
     AccessRequest, Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason,
@@ -17,6 +17,7 @@ use codex_network_policy::{
 use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
 use crate::evidence::{BlockedRequest, Evidence, Outcome, Pending};
 use crate::limits::Limits;
+use crate::listeners::Listeners;
 use crate::permit::{Grant, Permit};
 use crate::resolve::{self, LookupAnswer, Lookups, Resolver};
 use crate::route::{ParentProxies, Route};
@@ -41,8 +42,7 @@ pub struct Gate {
     lookups: Arc<Lookups>,
     upstream: Upstream,
     limits: Arc<Limits>,
-    /// Our own listeners, which are never a target.
-    listeners: RwLock<Vec<SocketAddr>>,
+    listeners: Arc<Listeners>,
 }
 
 /// What a judgement came to: the way out, or why there is none.
@@ -83,15 +83,20 @@ impl Gate {
     ) -> Self {
         let limits = Arc::new(limits);
         let lookups = Arc::new(Lookups::new(resolver, Arc::clone(&limits)));
+        let listeners: Arc<Listeners> = Arc::default();
         Self {
             store: PolicyStore::new(policy),
             evidence: Evidence::default(),
             decider,
             parents,
-            upstream: Upstream::new(Arc::clone(&limits), Arc::clone(&lookups)),
+            upstream: Upstream::new(
+                Arc::clone(&limits),
+                Arc::clone(&lookups),
+                Arc::clone(&listeners),
+            ),
             lookups,
             limits,
-            listeners: RwLock::default(),
+            listeners,
         }
     }
 
@@ -220,10 +225,7 @@ impl Gate {
 
     /// Adds a listener of ours: from now on it is never a target, in whatever spelling.
     pub fn add_listener(&self, address: SocketAddr) {
-        self.listeners
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(address);
+        self.listeners.add(address);
     }
 
     /// A copy of the newest refusals (at most 200), oldest first.
@@ -322,7 +324,7 @@ impl Gate {
         let admitted = policy.admit(host, &addresses).is_ok()
             && !route
                 .addresses()
-                .any(|address| self.is_own_listener(address));
+                .any(|address| self.listeners.contain(address));
         match (admitted, parent) {
             (false, _) => {
                 tracing::debug!(host = ?host.to_string(), approved, "an address may not be dialled");
@@ -357,20 +359,6 @@ impl Gate {
                 Ok(Route::Addresses { addresses, port })
             }
         }
-    }
-
-    fn is_own_listener(&self, target: SocketAddr) -> bool {
-        let listeners = self
-            .listeners
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        listeners.iter().any(|listener| {
-            listener.port() == target.port()
-                && (listener.ip() == target.ip()
-                    || target.ip().is_loopback()
-                    || target.ip().is_unspecified()
-                    || (listener.ip().is_unspecified() && resolve::is_own_address(target.ip())))
-        })
     }
 
     /// Records a refusal and makes the denial.

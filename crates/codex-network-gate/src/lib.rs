@@ -34,6 +34,7 @@ mod error;
 mod evidence;
 mod gate;
 mod limits;
+mod listeners;
 mod permit;
 mod resolve;
 mod route;

@@ -187,12 +187,5 @@ pub(crate) async fn real_path(path: &SocketPath) -> Option<PathBuf> {
     found.ok()?.ok()
 }
 
-/// Whether this machine owns `address`. Only asked about the ports of our own listeners.
-pub(crate) fn is_own_address(address: IpAddr) -> bool {
-    address.is_loopback()
-        || address.is_unspecified()
-        || std::net::UdpSocket::bind((address, 0)).is_ok()
-}
-
 #[cfg(test)]
 mod tests;

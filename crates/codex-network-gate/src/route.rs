@@ -5,13 +5,15 @@
 //! has been permitted.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codex_network_policy::{AddressClass, Authority, Host, Prefix};
+
+use crate::listeners::leads_to;
 
 /// Where a permitted access goes, and nowhere else.
 #[derive(Clone, Debug)]
@@ -98,16 +100,15 @@ impl Parent {
         })
     }
 
-    /// Whether this parent is the listener at `listener`, in any spelling of a loopback address.
+    /// Whether this parent is the listener at `listener`, in any spelling. A name other than `localhost` is not
+    /// looked up here; where it leads is seen when it is dialled.
     fn is_listener(&self, listener: SocketAddr) -> bool {
-        let same_host = match &self.host {
-            Host::Name(_) => self.host.is_localhost(),
-            Host::Address(literal) => {
-                let address = literal.address();
-                address == listener.ip() || address.is_loopback() || address.is_unspecified()
-            }
+        let address = match &self.host {
+            Host::Name(_) if self.host.is_localhost() => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Host::Name(_) => None,
+            Host::Address(literal) => Some(literal.address()),
         };
-        same_host && self.port == listener.port()
+        address.is_some_and(|address| leads_to(listener, SocketAddr::new(address, self.port)))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::error::UpstreamError;
 use crate::limits::Limits;
+use crate::listeners::Listeners;
 use crate::permit::Permit;
 use crate::resolve::Lookups;
 use crate::route::{Parent, Route};
@@ -33,14 +34,20 @@ use connection::Io;
 pub struct Upstream {
     limits: Arc<Limits>,
     lookups: Arc<Lookups>,
+    listeners: Arc<Listeners>,
     tls: tls::Verifier,
 }
 
 impl Upstream {
-    pub(crate) fn new(limits: Arc<Limits>, lookups: Arc<Lookups>) -> Self {
+    pub(crate) fn new(
+        limits: Arc<Limits>,
+        lookups: Arc<Lookups>,
+        listeners: Arc<Listeners>,
+    ) -> Self {
         Self {
             limits,
             lookups,
+            listeners,
             tls: tls::Verifier::default(),
         }
     }
@@ -74,6 +81,15 @@ impl Upstream {
         permit: &Permit,
     ) -> Result<Connection, UpstreamError> {
         let addresses = self.parent_addresses(parent).await?;
+        // A parent's name may lead back here. Each of our connections would then ask for the next one.
+        if addresses
+            .iter()
+            .any(|address| self.listeners.contain(*address))
+        {
+            return Err(UpstreamError::Protocol(
+                "the parent proxy is this proxy itself",
+            ));
+        }
         let mut connection = self.dial(&addresses).await?;
         if parent.tls {
             connection = self.start_tls(connection, &parent.host).await?;
