@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use codex_network_policy::{LookupFailure, SocketPath};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::limits::Limits;
 
@@ -23,8 +23,7 @@ const REMEMBERED_NAMES: usize = 1_024;
 /// Asks somebody for the addresses of a name.
 #[async_trait]
 pub trait Resolver: Send + Sync + std::fmt::Debug + 'static {
-    /// The addresses of `name`, a canonical host name or a scoped IPv6 literal (`fe80::1%eth0`), in the order
-    /// in which they should be tried.
+    /// The addresses of `name`, a canonical host name, in the order in which they should be tried.
     ///
     /// # Errors
     /// Whatever the resolver reports. The gate makes a refusal of it.
@@ -137,28 +136,41 @@ async fn ask(
     name: Box<str>,
     answer: watch::Sender<Option<LookupAnswer>>,
 ) {
-    // The system's look-up cannot be cancelled: it keeps its slot until it really ends, so that a dead
-    // resolver fills the slots and not the threads of the process.
-    let lookup = tokio::spawn(async move {
-        let _slot = slots.acquire_owned().await;
-        resolver.lookup(&name).await
-    });
-    let result = match timeout(limits.lookup, lookup).await {
+    let deadline = Instant::now() + limits.lookup;
+    // Who waits for a slot in vain leaves the queue: a question that nobody waits for any more is never asked.
+    let result = match timeout_at(deadline, slots.acquire_owned()).await {
         Err(_) => Err(LookupFailure::TimedOut),
         Ok(Err(_)) => Err(LookupFailure::Failed),
-        Ok(Ok(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
-            Err(LookupFailure::TimedOut)
+        Ok(Ok(slot)) => {
+            // The system's look-up cannot be cancelled: it keeps its slot until it really ends, so that a dead
+            // resolver fills the slots and not the threads of the process.
+            let lookup = tokio::spawn(async move {
+                let _slot = slot;
+                resolver.lookup(&name).await
+            });
+            match timeout_at(deadline, lookup).await {
+                Err(_) => Err(LookupFailure::TimedOut),
+                Ok(Err(_)) => Err(LookupFailure::Failed),
+                Ok(Ok(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                    Err(LookupFailure::TimedOut)
+                }
+                Ok(Ok(Err(_))) => Err(LookupFailure::Failed),
+                Ok(Ok(Ok(addresses))) => canonical(addresses),
+            }
         }
-        Ok(Ok(Err(_))) => Err(LookupFailure::Failed),
-        Ok(Ok(Ok(addresses))) => deduplicated(addresses),
     };
     answer.send_replace(Some(result));
 }
 
-/// The system answers once per socket type on some platforms.
-fn deduplicated(mut addresses: Vec<IpAddr>) -> LookupAnswer {
+/// Each address once, for the system answers once per socket type on some platforms, and an IPv4-mapped one as the
+/// IPv4 address that it leads to, so that it is judged, recognised and dialled as that.
+fn canonical(addresses: Vec<IpAddr>) -> LookupAnswer {
     let mut seen = std::collections::HashSet::new();
-    addresses.retain(|address| seen.insert(*address));
+    let addresses: Vec<IpAddr> = addresses
+        .into_iter()
+        .map(|address| address.to_canonical())
+        .filter(|address| seen.insert(*address))
+        .collect();
     if addresses.is_empty() {
         Err(LookupFailure::Empty)
     } else {
