@@ -176,8 +176,8 @@ pub(super) fn set_absolute_form<B>(request: &mut Request<B>, permit: &Permit) {
             .uri()
             .path_and_query()
             .map_or("/", PathAndQuery::as_str);
-        // `OPTIONS *` has no path in absolute form (RFC 9112 section 3.2.4).
-        let path = if path == "*" { "" } else { path };
+        // The library cannot write an absolute form without a path, which RFC 9112 section 3.2.4 asks for here.
+        let path = if path == "*" { "/" } else { path };
         let port = if *port == 80 {
             String::new()
         } else {

@@ -53,7 +53,7 @@ async fn plain_requests_go_to_the_parent_in_absolute_form() {
         .await;
     assert_eq!(
         wire.message().await.split("\r\n").next(),
-        Some("OPTIONS http://public.test HTTP/1.1")
+        Some("OPTIONS http://public.test/ HTTP/1.1")
     );
     wire.send(OK).await;
     assert_eq!(client.message().await, OK_DATED);
