@@ -14,12 +14,15 @@ use crate::host::{Host, HostError, check_label, check_length, ends_in_number, to
 
 mod form;
 mod glob;
+mod rule_id;
 mod set;
+mod trie;
 
 use form::Form;
 pub use form::HostPattern;
 use glob::Glob;
-pub use set::{PatternSet, PatternText, RuleId};
+pub use rule_id::RuleId;
+pub use set::{PatternSet, PatternText};
 
 impl HostPattern {
     /// Parses an entry, without white space around it.
