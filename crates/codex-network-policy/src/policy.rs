@@ -287,6 +287,10 @@ impl Policy {
             return Verdict::deny(Reason::UnixSocketUnsupported, None);
         }
         if !path.is_absolute() {
+            note(Step::Sockets {
+                allow_all: false,
+                rule: None,
+            });
             return Verdict::deny(Reason::NotAllowed, None);
         }
         let listed = self

@@ -30,7 +30,7 @@ impl HostPattern {
         matches!(self.0, Form::Exact(_))
     }
 
-    /// Whether the entry speaks of a host. For one entry at a time; a list is a [`PatternSet`].
+    /// Whether the entry speaks of a host. For one entry at a time; a list is a `PatternSet`.
     pub fn matches(&self, host: &Host) -> bool {
         match (&self.0, host) {
             (Form::Exact(listed), host) => listed == host,
