@@ -76,7 +76,13 @@ impl Parent {
         } else {
             return Err("non-http proxy protocol".to_owned());
         };
-        let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (rest, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if path.contains('@') {
+            // A bare `/` in a password would make the user name a host.
+            return Err(invalid(
+                &"`/`, `?` or `#` before `@`; write them as %2F, %3F, %23",
+            ));
+        }
         let (credentials, authority) = match rest.rsplit_once('@') {
             Some((credentials, authority)) => (Some(credentials), authority),
             None => (None, rest),
@@ -85,12 +91,16 @@ impl Parent {
             Authority::parse(authority).map_err(|error| invalid(&error))?;
         let authorization = match credentials {
             Some(credentials) => {
-                let decoded =
+                let mut decoded =
                     percent_decoded(credentials).ok_or_else(|| invalid(&"bad % escape"))?;
                 Some(format!("Basic {}", STANDARD.encode(decoded)))
+            None | Some("") => None,
             }
-            None => None,
         };
+                // Basic credentials are a pair (RFC 7617); a name alone has an empty password.
+                if !credentials.contains(':') {
+                    decoded.push(b':');
+                }
         let port = port.unwrap_or(if tls { 443 } else { 80 });
         Ok(Self {
             host,
@@ -129,7 +139,10 @@ enum Bypass {
         name: String,
         port: Option<u16>,
     },
-    Network(Prefix),
+    Network {
+        prefix: Prefix,
+        port: Option<u16>,
+    },
 }
 
 impl ParentProxies {
@@ -159,7 +172,10 @@ impl ParentProxies {
         let bypass = variable("NO_PROXY")
             .filter(|value| !value.trim().is_empty())
             .or_else(|| variable("no_proxy"))
-            .map(|value| value.split(',').filter_map(Bypass::parse).collect())
+            .map(|value| {
+                let entries = value.split(|char: char| char == ',' || char.is_ascii_whitespace());
+                entries.filter_map(Bypass::parse).collect()
+            })
             .unwrap_or_default();
         let parents = Self {
             plain: plain.or_else(|| all.clone()),
@@ -224,12 +240,11 @@ impl ParentProxies {
 
 impl Bypass {
     fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
         if text == "*" {
             return Some(Self::All);
         }
         if let Ok(prefix) = text.parse() {
-            return Some(Self::Network(prefix));
+            return Some(Self::Network { prefix, port: None });
         }
         let text = text
             .strip_prefix("*.")
@@ -241,19 +256,19 @@ impl Bypass {
                 name: name.as_str().to_owned(),
                 port,
             }),
-            Host::Address(literal) => literal
-                .address()
-                .to_string()
-                .parse()
-                .ok()
-                .map(Self::Network),
+            Host::Address(literal) => {
+                let prefix = literal.address().to_string().parse().ok()?;
+                Some(Self::Network { prefix, port })
+            }
         }
     }
 
     fn covers(&self, host: &Host, port: u16) -> bool {
         match (self, host) {
             (Self::All, _) => true,
-            (Self::Network(prefix), Host::Address(literal)) => prefix.contains(literal.address()),
+            (Self::Network { prefix, port: only }, Host::Address(literal)) => {
+                only.is_none_or(|only| only == port) && prefix.contains(literal.address())
+            }
             (Self::Domain { name, port: only }, Host::Name(host)) => {
                 only.is_none_or(|only| only == port)
                     && host
@@ -261,7 +276,9 @@ impl Bypass {
                         .strip_suffix(name.as_str())
                         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             }
-            (Self::Network(_), Host::Name(_)) | (Self::Domain { .. }, Host::Address(_)) => false,
+            (Self::Network { .. }, Host::Name(_)) | (Self::Domain { .. }, Host::Address(_)) => {
+                false
+            }
         }
     }
 }
