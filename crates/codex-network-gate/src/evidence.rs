@@ -51,7 +51,7 @@ impl Evidence {
             reason = outcome.reason_word(),
             decision = outcome.decision.as_str(),
             door = facts.protocol.as_str(),
-            method = facts.method.map(tracing::field::debug),
+            method = facts.method().map(tracing::field::debug),
             client = facts.client.map(tracing::field::display),
             note = outcome.note.map(tracing::field::display),
             "{what}"
@@ -100,7 +100,7 @@ fn blocked_request(facts: &Facts<'_>, outcome: &Outcome<'_>) -> BlockedRequest {
         host,
         reason: outcome.reason_word().to_owned(),
         client: facts.client.map(|client| client.to_string()),
-        method: facts.method.map(str::to_owned),
+        method: facts.method().map(str::to_owned),
         mode: (outcome.source == Source::ModeGuard).then_some(Mode::Limited),
         protocol: protocol.to_owned(),
         decision: Some(outcome.decision.as_str().to_owned()),

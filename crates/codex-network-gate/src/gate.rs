@@ -378,6 +378,7 @@ impl Gate {
             host_allowed,
         } = refused;
         if host_allowed {
+            source,
             pending.record(&allowed(access, approved));
         }
         let note = Note {

@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use codex_network_policy::Target;
 use jiff::Timestamp;
 
-use super::outcome::{Facts, Outcome, UNIX_SOCKET_HOST};
+use super::outcome::{Facts, Outcome};
 
 /// The name of the event.
 const POLICY_DECISION: &str = "codex.network_proxy.policy_decision";
@@ -26,10 +25,10 @@ pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>) {
             "network.policy.source" = outcome.source.as_str(),
             "network.policy.reason" = outcome.reason_word(),
             "network.transport.protocol" = facts.protocol.as_str(),
-            "server.address" = %Address(facts.target),
+            "server.address" = facts.host().as_str(),
             "server.port" = u64::from(facts.port()),
-            "http.request.method" = %Method(facts.method),
-            "client.address" = %Client(facts),
+            "http.request.method" = Method(facts.method()).to_string().as_str(),
+            "client.address" = Client(facts).to_string().as_str(),
             "network.policy.override" = outcome.overridden,
             "network.upstream" = outcome.via_parent.then_some("parent"),
         }
@@ -45,29 +44,13 @@ impl fmt::Display for Milliseconds {
     }
 }
 
-struct Address<'a>(&'a Target);
-
-impl fmt::Display for Address<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Target::Host { host, .. } => host.fmt(f),
-            Target::Unix(_) => f.write_str(UNIX_SOCKET_HOST),
-        }
-    }
-}
-
-/// A method is a client's text: escaped, and never longer than a line.
+/// A method is a client's text, so it is escaped.
 struct Method<'a>(Option<&'a str>);
 
 impl fmt::Display for Method<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(method) => method
-                .chars()
-                .take(64)
-                .collect::<String>()
-                .escape_debug()
-                .fmt(f),
+            Some(method) => method.escape_debug().fmt(f),
             None => f.write_str("none"),
         }
     }

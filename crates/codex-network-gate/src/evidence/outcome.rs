@@ -10,6 +10,9 @@ use codex_network_policy::{Decision, Protocol, Reason, Scope, Source, Target};
 /// The host that stands for a socket in evidence and answers; the path itself is not told.
 pub(crate) const UNIX_SOCKET_HOST: &str = "unix-socket";
 
+/// How many characters of a method are kept. The longest registered one has 17.
+const LONGEST_METHOD: usize = 64;
+
 /// The facts of an access that evidence may mention.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
@@ -25,6 +28,15 @@ impl Facts<'_> {
             Target::Host { port, .. } => *port,
             Target::Unix(_) => 0,
         }
+    }
+
+    /// The method, cut where no method goes on: a client may send as long a one as a request head can be.
+    pub(super) fn method(&self) -> Option<&str> {
+        self.method
+            .map(|method| match method.char_indices().nth(LONGEST_METHOD) {
+                Some((end, _)) => &method[..end],
+                None => method,
+            })
     }
 
     pub(super) fn host(&self) -> String {

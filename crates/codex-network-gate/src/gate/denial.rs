@@ -17,6 +17,7 @@ pub struct Denial {
     protocol: Protocol,
     host: String,
     port: u16,
+    unix_socket: bool,
 }
 
 impl Denial {
@@ -37,6 +38,7 @@ impl Denial {
             protocol: access.protocol,
             host,
             port,
+            unix_socket: matches!(access.target, Target::Unix(_)),
         }
     }
 
@@ -79,6 +81,6 @@ impl Denial {
     /// Whether the target was a unix socket.
     #[must_use]
     pub fn is_unix_socket(&self) -> bool {
-        self.host == UNIX_SOCKET_HOST && self.port == 0
+        self.unix_socket
     }
 }

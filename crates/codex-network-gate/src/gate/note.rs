@@ -5,23 +5,26 @@
 
 use std::fmt;
 
-use codex_network_policy::{LookupFailure, Policy, Reason, Target, Verdict};
+use codex_network_policy::{LookupFailure, Policy, Reason, Source, Target, Verdict};
 
 /// The note to one refusal.
 pub(super) struct Note<'a> {
     pub(super) policy: &'a Policy,
     pub(super) reason: &'a Reason,
+    pub(super) source: Source,
     pub(super) verdict: Option<&'a Verdict>,
     pub(super) target: &'a Target,
 }
 
 impl Note<'_> {
-    /// Whether there is anything to say.
+    /// Whether there is anything to say. The word of a decider is its own, whatever our rules mean by it; only that a
+    /// host is not listed is as true as before.
     pub(super) fn is_some(&self) -> bool {
         match self.reason {
+            Reason::NotAllowed => true,
+            _ if self.source == Source::Decider => false,
             Reason::Cancelled | Reason::PolicyDenied | Reason::Invented(_) => false,
-            Reason::NotAllowed
-            | Reason::NotAllowedLocal
+            Reason::NotAllowedLocal
             | Reason::Denied
             | Reason::MethodNotAllowed
             | Reason::MitmRequired
@@ -38,12 +41,15 @@ impl fmt::Display for Note<'_> {
             (Reason::NotAllowed, Target::Host { host, .. }) => {
                 write!(f, "to allow it, add \"{host}\" to allowed_domains")
             }
-            (Reason::NotAllowed, Target::Unix(path)) => {
-                write!(
-                    f,
-                    "to allow it, add {:?} to allow_unix_sockets",
-                    path.as_str()
-                )
+            // The path came in a header, so it may hold a secret and stays out of the log.
+            (Reason::NotAllowed, Target::Unix(_)) => {
+                f.write_str("to allow it, add its path to allow_unix_sockets")
+            }
+            // The rules let this very host pass, so it was refused for where it leads: back to us.
+            (Reason::NotAllowedLocal, Target::Host { host, .. })
+                if self.verdict.is_none() && (host.address().is_some() || host.is_localhost()) =>
+            {
+                f.write_str("it is a listener of this proxy, which is never a target")
             }
             (Reason::NotAllowedLocal, Target::Host { host, .. }) => match host.address() {
                 Some(address) => write!(
