@@ -147,7 +147,12 @@ impl Gate {
         let snapshot = self.store.current();
         match snapshot.policy.door(access.protocol) {
             Ok(()) => Ok(()),
-            Err(reason) => Err(self.refuse_at_once(access, reason)),
+            Err(reason) => {
+                let source = rule_source(&reason, &access.target);
+                let refused = Refused::by_policy(reason, source);
+                let pending = self.evidence.begin(access.facts());
+                Err(self.refuse(&snapshot.policy, pending, access, refused, false))
+            }
         }
     }
 
@@ -157,19 +162,6 @@ impl Gate {
         let snapshot = self.store.current();
         let pending = self.evidence.begin(access.facts());
         self.refuse(&snapshot.policy, pending, access, refused, false)
-    }
-
-    fn refuse_at_once(&self, access: &Access<'_>, reason: Reason) -> Denial {
-        let source = rule_source(&reason, &access.target);
-        let snapshot = self.store.current();
-        let pending = self.evidence.begin(access.facts());
-        self.refuse(
-            &snapshot.policy,
-            pending,
-            access,
-            Refused::by_policy(reason, source),
-            false,
-        )
     }
 
     /// Whether the policy in force now would still permit this tunnel, judged afresh and without asking anybody.
@@ -193,8 +185,11 @@ impl Gate {
         };
         let allowed = match (&verdict.outcome, permit.target()) {
             (Ruling::Allow, _) => true,
-            // A socket that was reached by its real path: listed still, in whichever spelling.
-            (Ruling::Unlisted, Target::Unix(_)) => snapshot.policy.enabled(),
+            // A socket that was reached by another path than the listed one, which has to be listed still.
+            (Ruling::Unlisted, Target::Unix(_)) => permit.socket_rule().is_some_and(|path| {
+                let listed = &snapshot.policy.socket_rules().allowed;
+                listed.iter().any(|rule| rule.path == *path)
+            }),
             (Ruling::Unlisted | Ruling::Deny(_), _) => false,
         };
         let addresses: Vec<IpAddr> = permit.addresses().map(|address| address.ip()).collect();
@@ -378,12 +373,12 @@ impl Gate {
             host_allowed,
         } = refused;
         if host_allowed {
-            source,
             pending.record(&allowed(access, approved));
         }
         let note = Note {
             policy,
             reason: &reason,
+            source,
             verdict: verdict.as_ref(),
             target: &access.target,
         };
@@ -472,9 +467,10 @@ fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
 /// so that the client learns of the failure as it would without us.
 async fn socket_route(path: &SocketPath) -> Judged {
     let real = resolve::real_path(path).await;
-    Ok(Route::Socket(
-        real.unwrap_or_else(|| Path::new(path.as_str()).to_owned()),
-    ))
+    Ok(Route::Socket {
+        path: real.unwrap_or_else(|| Path::new(path.as_str()).to_owned()),
+        listed_as: None,
+    })
 }
 
 /// An unlisted path is allowed where it leads to the same socket as a listed one.
@@ -483,7 +479,10 @@ async fn listed_socket_route(policy: &Policy, path: &SocketPath) -> Judged {
     let real = resolve::real_path(path).await.ok_or_else(refused)?;
     for rule in &policy.socket_rules().allowed {
         if resolve::real_path(&rule.path).await.as_ref() == Some(&real) {
-            return Ok(Route::Socket(real));
+            return Ok(Route::Socket {
+                path: real,
+                listed_as: Some(rule.path.clone()),
+            });
         }
     }
     Err(refused())

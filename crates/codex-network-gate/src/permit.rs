@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use codex_network_policy::{Protocol, Target};
+use codex_network_policy::{Protocol, SocketPath, Target};
 
 use crate::route::{Parent, Route};
 
@@ -109,6 +109,14 @@ impl Permit {
         self.route.addresses()
     }
 
+    /// The listed path of the socket, where it is another one than was asked for.
+    pub(crate) fn socket_rule(&self) -> Option<&SocketPath> {
+        match &self.route {
+            Route::Socket { listed_as, .. } => listed_as.as_ref(),
+            Route::Address(_) | Route::Addresses { .. } | Route::Parent(_) => None,
+        }
+    }
+
     pub(crate) fn route(&self) -> &Route {
         &self.route
     }
@@ -116,7 +124,7 @@ impl Permit {
     pub(crate) fn parent(&self) -> Option<&Parent> {
         match &self.route {
             Route::Parent(parent) => Some(parent),
-            Route::Address(_) | Route::Addresses { .. } | Route::Socket(_) => None,
+            Route::Address(_) | Route::Addresses { .. } | Route::Socket { .. } => None,
         }
     }
 }

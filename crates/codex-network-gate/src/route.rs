@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use codex_network_policy::{AddressClass, Authority, Host, Prefix};
+use codex_network_policy::{AddressClass, Authority, Host, Prefix, SocketPath};
 
 use crate::listeners::leads_to;
 
@@ -25,7 +25,11 @@ pub(crate) enum Route {
     /// To the operator's parent proxy.
     Parent(Arc<Parent>),
     /// To a unix socket, by its real path.
-    Socket(PathBuf),
+    Socket {
+        path: PathBuf,
+        /// The listed path that leads to the same socket, where the path that was asked for is not listed itself.
+        listed_as: Option<SocketPath>,
+    },
 }
 
 impl Route {
@@ -34,11 +38,11 @@ impl Route {
         let (one, many): (Option<SocketAddr>, &[IpAddr]) = match self {
             Self::Address(address) => (Some(*address), &[]),
             Self::Addresses { addresses, .. } => (None, addresses),
-            Self::Parent(_) | Self::Socket(_) => (None, &[]),
+            Self::Parent(_) | Self::Socket { .. } => (None, &[]),
         };
         let port = match self {
             Self::Addresses { port, .. } => *port,
-            Self::Address(_) | Self::Parent(_) | Self::Socket(_) => 0,
+            Self::Address(_) | Self::Parent(_) | Self::Socket { .. } => 0,
         };
         one.into_iter().chain(
             many.iter()
@@ -90,17 +94,17 @@ impl Parent {
         let Authority { host, port } =
             Authority::parse(authority).map_err(|error| invalid(&error))?;
         let authorization = match credentials {
+            None | Some("") => None,
             Some(credentials) => {
                 let mut decoded =
                     percent_decoded(credentials).ok_or_else(|| invalid(&"bad % escape"))?;
-                Some(format!("Basic {}", STANDARD.encode(decoded)))
-            None | Some("") => None,
-            }
-        };
                 // Basic credentials are a pair (RFC 7617); a name alone has an empty password.
                 if !credentials.contains(':') {
                     decoded.push(b':');
                 }
+                Some(format!("Basic {}", STANDARD.encode(decoded)))
+            }
+        };
         let port = port.unwrap_or(if tls { 443 } else { 80 });
         Ok(Self {
             host,

@@ -66,7 +66,7 @@ impl Upstream {
                 let addresses: Vec<SocketAddr> = permit.addresses().collect();
                 self.dial(&addresses).await?
             }
-            Route::Socket(path) => return self.open_socket(path).await,
+            Route::Socket { path, .. } => return self.open_socket(path).await,
             Route::Parent(parent) => self.open_by_parent(parent, permit).await?,
         };
         match (permit.is_tls(), permit.target()) {
