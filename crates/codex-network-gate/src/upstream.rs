@@ -172,3 +172,6 @@ impl Upstream {
         Datagrams::bind()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use crate::route::Parent;
 /// Largest answer head that a parent may send.
 const ANSWER_HEAD_BYTES: usize = 16 * 1024;
 const ANSWER_HEADERS: usize = 64;
+const TOO_LARGE: UpstreamError = UpstreamError::Protocol("the parent proxy's answer is too large");
 
 /// Makes `connection`, which leads to `parent`, a tunnel to `target`. The caller limits the time.
 pub(super) async fn connect(
@@ -27,13 +28,11 @@ pub(super) async fn connect(
         .write_all(request(parent, target)?.as_bytes())
         .await
         .map_err(UpstreamError::Connect)?;
+    connection.flush().await.map_err(UpstreamError::Connect)?;
     let mut head = BytesMut::new();
+    // Interim answers count as well, so that there is an end to them.
+    let mut allowance = ANSWER_HEAD_BYTES;
     loop {
-        if head.len() > ANSWER_HEAD_BYTES {
-            return Err(UpstreamError::Protocol(
-                "the parent proxy's answer is too large",
-            ));
-        }
         let read = connection
             .read_buf(&mut head)
             .await
@@ -43,26 +42,38 @@ pub(super) async fn connect(
                 "the parent proxy closed the connection",
             ));
         }
-        let mut headers = [httparse::EMPTY_HEADER; ANSWER_HEADERS];
-        let mut answer = httparse::Response::new(&mut headers);
-        match answer.parse(&head) {
-            Ok(httparse::Status::Partial) => {}
-            Ok(httparse::Status::Complete(length)) => match answer.code {
-                Some(200..=299) => {
+        // One read may bring several heads.
+        while let Some((code, length)) = answer(&head)? {
+            allowance = allowance.checked_sub(length).ok_or(TOO_LARGE)?;
+            match code {
+                200..=299 => {
                     // Whatever follows the head is the target's: a server may speak first.
                     let early = head.split_off(length).freeze();
                     return Ok(connection.with_early(early));
                 }
-                // An interim answer; the real one follows.
-                Some(100..=199) => drop(head.split_to(length)),
-                code => return Err(UpstreamError::ParentRefused(code.unwrap_or_default())),
-            },
-            Err(_) => {
-                return Err(UpstreamError::Protocol(
-                    "the parent proxy's answer is no HTTP",
-                ));
+                // An interim answer; the real one follows. `101` is none, for nothing was to be switched.
+                100 | 102..=199 => drop(head.split_to(length)),
+                code => return Err(UpstreamError::ParentRefused(code)),
             }
         }
+        if head.len() > allowance {
+            return Err(TOO_LARGE);
+        }
+    }
+}
+
+/// The status of the first answer in `bytes` and the length of its head, once that is complete.
+fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>, UpstreamError> {
+    let mut headers = [httparse::EMPTY_HEADER; ANSWER_HEADERS];
+    let mut answer = httparse::Response::new(&mut headers);
+    match answer.parse(bytes) {
+        Ok(httparse::Status::Partial) => Ok(None),
+        Ok(httparse::Status::Complete(length)) => {
+            Ok(Some((answer.code.unwrap_or_default(), length)))
+        }
+        Err(_) => Err(UpstreamError::Protocol(
+            "the parent proxy's answer is no HTTP",
+        )),
     }
 }
 
