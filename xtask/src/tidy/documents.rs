@@ -1,7 +1,8 @@
 //! What must not stand in tracked files, and what documents must be right about.
 //!
 //! No path of one machine and no host name of a package registry; every file that ARCHITECTURE.md names exists; every
-//! link from one document to another, or to a heading, leads somewhere. Links into the world are not looked at.
+//! link from one document to another, or to a heading, leads somewhere; every dependency has its reason written down.
+//! Links into the world are not looked at.
 
 use std::collections::BTreeSet;
 
@@ -34,6 +35,9 @@ const BANNED_LIBRARIES: [&str; 7] = [
     "aws-lc-sys",
 ];
 
+/// Which libraries are used, and why.
+const LIBRARIES: &str = "docs/decisions/0002-libraries.md";
+
 /// All findings on documents and tracked text.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -47,6 +51,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings.extend(banned_libraries(tree));
+    findings.extend(unexplained_libraries(tree));
     findings
 }
 
@@ -87,6 +92,30 @@ fn banned_libraries(tree: &Tree) -> Vec<Finding> {
                 format!("Cargo.lock:{number}"),
                 format!("`{name}` is banned (deny.toml)"),
             ));
+        }
+    }
+    findings
+}
+
+/// Dependencies that the table of libraries does not name in backticks: each was a decision, and has its reason there.
+fn unexplained_libraries(tree: &Tree) -> Vec<Finding> {
+    let Some(table) = tree.get(LIBRARIES) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (path, text) in tree.iter().filter(|(path, _)| path.ends_with("Cargo.toml")) {
+        let mut inside = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.starts_with('[') {
+                inside = line.ends_with("dependencies]");
+            }
+            let letter = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+            let name = line.split(|mark| !letter(mark)).next().unwrap_or_default();
+            let ours = name.starts_with("codex-network-");
+            if inside && !name.is_empty() && !ours && !table.contains(&format!("`{name}`")) {
+                let message = format!("`{name}` has no row with its reason in {LIBRARIES}");
+                findings.push(Finding::new(format!("{path}:{number}"), message));
+            }
         }
     }
     findings
@@ -313,6 +342,23 @@ mod tests {
         assert_eq!(
             messages(&[("Cargo.lock", "name = \"rustls\"\nname = \"openssl-sys\"\n")]),
             ["Cargo.lock:2: `openssl-sys` is banned (deny.toml)"]
+        );
+    }
+
+    #[test]
+    fn every_dependency_has_its_reason() {
+        let manifest = "[package]\nname = \"x\"\n\n[target.'cfg(unix)'.dependencies]\n# why\ntokio = \"1\"\n\
+                        codex-network-gate.workspace = true\n\n[dev-dependencies]\nhttp.workspace = true\n\n[features]\ncli = []\n";
+        let manifest = ("crates/a/Cargo.toml", manifest);
+        assert_eq!(
+            messages(&[manifest, (LIBRARIES, "| `tokio` and `http` |")]),
+            NOTHING
+        );
+        assert_eq!(
+            messages(&[manifest, (LIBRARIES, "| `tokio` and `http-body` |")]),
+            [format!(
+                "crates/a/Cargo.toml:10: `http` has no row with its reason in {LIBRARIES}"
+            )]
         );
     }
 
