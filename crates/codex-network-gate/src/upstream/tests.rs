@@ -95,7 +95,6 @@ async fn what_is_dialled_is_the_address_of_the_permit() {
     let (_, client) = listener.accept().await.unwrap();
     assert_eq!(connection.peer_address(), Some(address));
     assert_eq!(connection.local_address(), Some(client));
-    assert!(!connection.is_to_parent());
 }
 
 #[tokio::test]
@@ -220,9 +219,8 @@ async fn a_parent_is_asked_for_the_target_by_name_and_nothing_else() {
         let parent = parent_answers(listener, &[b"HTTP/1.1 200 OK\r\n\r\n"]);
         let url = format!("http://{credentials}parent.test:{}", address.port());
         let permit = by_parent(&url, Protocol::HttpsConnect, target);
-        let connection = upstream().open(&permit).await.unwrap();
-        assert!(!connection.is_to_parent());
-        assert_eq!(connection.parent_authorization(), None);
+        assert!(!permit.wants_absolute_form());
+        let _connection = upstream().open(&permit).await.unwrap();
         assert_eq!(parent.await.unwrap().0, expected);
     };
     check(
@@ -256,9 +254,9 @@ async fn a_parent_is_asked_for_the_target_by_name_and_nothing_else() {
 async fn a_plain_request_goes_to_the_parent_unasked() {
     let (listener, address) = listener().await;
     let permit = by_parent(&format!("u:p@{address}"), Protocol::Http, "example.com");
+    assert!(permit.wants_absolute_form());
+    assert_eq!(permit.parent_authorization(), Some("Basic dTpw"));
     let mut connection = upstream().open(&permit).await.unwrap();
-    assert!(connection.is_to_parent());
-    assert_eq!(connection.parent_authorization(), Some("Basic dTpw"));
     // The parent has heard nothing yet: the next byte is the first.
     let (mut parent, _) = listener.accept().await.unwrap();
     connection.write_all(b"G").await.unwrap();
