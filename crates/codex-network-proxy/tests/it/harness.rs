@@ -24,7 +24,9 @@ mod socks;
 mod wire;
 
 pub(crate) use audit::{Audit, Event};
-pub(crate) use socks::{CONNECT, Datagrams, GREETING, UDP_ASSOCIATE, address, request};
+pub(crate) use socks::{
+    CONNECT, Datagrams, GREETING, UDP_ASSOCIATE, address, bound, name, request,
+};
 pub(crate) use wire::{Origin, Wire, undated, within};
 
 /// What a scripted name resolves to.

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Metadata, Subscriber, span};
+
+use super::within;
 
 /// One audit event: its fields in the order in which they were recorded.
 #[derive(Clone, Debug)]
@@ -49,6 +52,7 @@ pub(crate) struct Audit {
 #[derive(Debug, Default)]
 struct Records {
     events: Mutex<Vec<Event>>,
+    arrived: Notify,
     log: Mutex<String>,
 }
 
@@ -65,6 +69,21 @@ impl Audit {
     /// The audit events since the last call.
     pub(crate) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.records.events.lock().unwrap())
+    }
+
+    /// Waits for an event, and takes it and what has come with it.
+    pub(crate) async fn next(&self) -> Vec<Event> {
+        within("an audit event", async {
+            loop {
+                let arrived = self.records.arrived.notified();
+                let events = self.take();
+                if !events.is_empty() {
+                    return events;
+                }
+                arrived.await;
+            }
+        })
+        .await
     }
 
     /// Everything that was logged at any level, audit events included.
@@ -98,6 +117,7 @@ impl Subscriber for Recorder {
         log.push('\n');
         if event.metadata().target() == "codex_otel.network_proxy" {
             self.0.events.lock().unwrap().push(Event(fields.0));
+            self.0.arrived.notify_waiters();
         }
     }
 

@@ -298,6 +298,19 @@ async fn targets_that_cannot_be_read_are_400() {
         ),
         ("GET / HTTP/1.1\r\nHost: \u{e9}\u{ff}.test\u{0}\r\n\r\n", ""),
         ("CONNECT origin.test HTTP/1.1\r\n\r\n", "missing authority"),
+        (
+            "CONNECT http://origin.test:443 HTTP/1.1\r\n\r\n",
+            "missing authority",
+        ),
+        (
+            "CONNECT http://origin.test:443/x HTTP/1.1\r\n\r\n",
+            "missing authority",
+        ),
+        (
+            "CONNECT / HTTP/1.1\r\nHost: origin.test:443\r\n\r\n",
+            "missing authority",
+        ),
+        ("CONNECT * HTTP/1.1\r\n\r\n", "missing authority"),
         ("CONNECT 0x7f.1:443 HTTP/1.1\r\n\r\n", "invalid host"),
         (
             "CONNECT origin.test:443 HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",

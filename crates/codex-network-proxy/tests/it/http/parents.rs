@@ -51,6 +51,7 @@ async fn plain_requests_go_to_the_parent_in_absolute_form() {
     client
         .send("OPTIONS * HTTP/1.1\r\nHost: public.test\r\n\r\n")
         .await;
+    // An absolute form without a path would be exact (RFC 9112 section 3.2.4); the library has none.
     assert_eq!(
         wire.message().await.split("\r\n").next(),
         Some("OPTIONS http://public.test/ HTTP/1.1")
