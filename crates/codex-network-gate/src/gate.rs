@@ -58,6 +58,8 @@ struct Refused {
     verdict: Option<Verdict>,
     /// The lists (or the decider) allowed the host before the mode guard refused; that leaves its own event.
     host_allowed: bool,
+    /// The target is one of our own listeners.
+    own_listener: bool,
 }
 
 impl Refused {
@@ -68,6 +70,7 @@ impl Refused {
             source,
             verdict: None,
             host_allowed: false,
+            own_listener: false,
         }
     }
 }
@@ -248,14 +251,14 @@ impl Gate {
             (Target::Unix(path), Ruling::Allow) => socket_route(path).await,
             (Target::Unix(path), Ruling::Unlisted) => listed_socket_route(policy, path).await,
             (Target::Host { host, port }, Ruling::Allow) => {
-                self.way_to(policy, access, host, *port, *approved).await
+                self.way_to(policy, access, host, *port).await
             }
             (Target::Host { host, port }, Ruling::Unlisted) => {
                 self.ask_decider(access, host, *port).await?;
                 *approved = true;
                 let verdict = policy.evaluate_approved(&access.request());
                 match &verdict.outcome {
-                    Ruling::Allow => self.way_to(policy, access, host, *port, true).await,
+                    Ruling::Allow => self.way_to(policy, access, host, *port).await,
                     Ruling::Deny(_) | Ruling::Unlisted => Err(refused_by_rules(access, verdict)),
                 }
             }
@@ -292,14 +295,7 @@ impl Gate {
     }
 
     /// Resolves a permitted host and admits its addresses.
-    async fn way_to(
-        &self,
-        policy: &Policy,
-        access: &Access<'_>,
-        host: &Host,
-        port: u16,
-        approved: bool,
-    ) -> Judged {
+    async fn way_to(&self, policy: &Policy, access: &Access<'_>, host: &Host, port: u16) -> Judged {
         let secure = access.tls || access.protocol == Protocol::HttpsConnect;
         let parent = match access.protocol {
             Protocol::Http | Protocol::HttpsConnect => self.parents.route(host, port, secure),
@@ -316,21 +312,19 @@ impl Gate {
             }
         };
         let addresses: Vec<IpAddr> = route.addresses().map(|address| address.ip()).collect();
-        let admitted = policy.admit(host, &addresses).is_ok()
-            && !route
-                .addresses()
-                .any(|address| self.listeners.contain(address));
-        match (admitted, parent) {
-            (false, _) => {
-                tracing::debug!(host = ?host.to_string(), approved, "an address may not be dialled");
-                Err(Refused::by_policy(
-                    Reason::NotAllowedLocal,
-                    Source::BaselinePolicy,
-                ))
-            }
-            (true, Some(parent)) => Ok(Route::Parent(Arc::clone(parent))),
-            (true, None) => Ok(route),
+        let own_listener = route
+            .addresses()
+            .any(|address| self.listeners.contain(address));
+        if own_listener || policy.admit(host, &addresses).is_err() {
+            return Err(Refused {
+                own_listener,
+                ..Refused::by_policy(Reason::NotAllowedLocal, Source::BaselinePolicy)
+            });
         }
+        Ok(match parent {
+            Some(parent) => Route::Parent(Arc::clone(parent)),
+            None => route,
+        })
     }
 
     /// The addresses of a host, none of them judged yet.
@@ -371,6 +365,7 @@ impl Gate {
             source,
             verdict,
             host_allowed,
+            own_listener,
         } = refused;
         if host_allowed {
             pending.record(&allowed(access, approved));
@@ -381,6 +376,7 @@ impl Gate {
             source,
             verdict: verdict.as_ref(),
             target: &access.target,
+            own_listener,
         };
         pending.record(&Outcome {
             decision,
@@ -431,6 +427,7 @@ fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
         source,
         reason,
         verdict: Some(verdict),
+        own_listener: false,
     }
 }
 

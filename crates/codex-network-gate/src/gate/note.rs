@@ -14,6 +14,8 @@ pub(super) struct Note<'a> {
     pub(super) source: Source,
     pub(super) verdict: Option<&'a Verdict>,
     pub(super) target: &'a Target,
+    /// Whether the target is a listener of this proxy.
+    pub(super) own_listener: bool,
 }
 
 impl Note<'_> {
@@ -46,6 +48,9 @@ impl fmt::Display for Note<'_> {
                 f.write_str("to allow it, add its path to allow_unix_sockets")
             }
             // The rules let this very host pass, so it was refused for where it leads: back to us.
+            (Reason::NotAllowedLocal, _) if self.own_listener => {
+                f.write_str("it leads to this proxy's own listener, which is never a target")
+            }
             (Reason::NotAllowedLocal, Target::Host { host, .. })
                 if self.verdict.is_none() && (host.address().is_some() || host.is_localhost()) =>
             {
@@ -60,7 +65,7 @@ impl fmt::Display for Note<'_> {
                 None if host.is_localhost() => {
                     f.write_str("loopback; to allow it, add \"localhost\" to allowed_domains")
                 }
-                None => f.write_str("the name leads to an address that is not public, or is ours"),
+                None => f.write_str("the name leads to an address that is not public"),
             },
             (Reason::Denied, _) => match self.verdict.and_then(|verdict| verdict.rule) {
                 Some(rule) => {
