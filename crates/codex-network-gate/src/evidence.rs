@@ -146,3 +146,8 @@ impl Drop for Pending<'_> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod capture;
+#[cfg(test)]
+mod tests;
