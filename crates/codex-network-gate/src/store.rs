@@ -64,3 +64,6 @@ impl PolicyStore {
         self.changes.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests;

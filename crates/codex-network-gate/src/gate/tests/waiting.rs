@@ -1,0 +1,165 @@
+//! What happens while somebody is slow: evidence stays, and the judgement stays one.
+
+use super::*;
+use crate::evidence::capture::Line;
+
+/// Tells when it is dropped.
+struct Bell(Arc<Notify>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_on_a_slow_decider_leaves_its_evidence() {
+    let dropped = Arc::new(Notify::new());
+    let bell = Arc::clone(&dropped);
+    let decider = move |_| {
+        let bell = Bell(Arc::clone(&bell));
+        async move {
+            let _bell = bell;
+            std::future::pending().await
+        }
+    };
+    let gate = Gate::builder(Policy::compile(rules(&[], &[])))
+        .decider(Some(Arc::new(decider)))
+        .build();
+    let (capture, _guard) = Capture::start();
+    hang_up(gate.authorize(access(Protocol::Http, "a.test", Some("GET")))).await;
+    assert_eq!(events(&capture), ["domain deny baseline_policy cancelled"]);
+    let reasons: Vec<String> = gate
+        .drain_blocked()
+        .into_iter()
+        .map(|entry| entry.reason)
+        .collect();
+    assert_eq!(reasons, ["cancelled"]);
+    // And nobody goes on to decide about a client that has gone.
+    dropped.notified().await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_on_a_slow_resolver_leaves_its_evidence() {
+    for door in DOORS {
+        let world = Script {
+            rules: rules(&["stuck.test"], &[]),
+            ..Script::default()
+        }
+        .build();
+        let (capture, _guard) = Capture::start();
+        hang_up(world.authorize(access(door, "stuck.test", usual_method(door)))).await;
+        let left = world.left(String::new(), &capture);
+        let entry = format!("{} deny baseline_policy cancelled -", door.history_word());
+        assert_eq!(left.history, [entry]);
+        assert_eq!(left.events, ["domain deny baseline_policy cancelled"]);
+    }
+}
+
+#[tokio::test]
+async fn a_judgement_that_never_began_leaves_nothing() {
+    let world = Script::default().build();
+    let (capture, _guard) = Capture::start();
+    drop(world.authorize(access(Protocol::Http, "a.test", Some("GET"))));
+    assert_eq!(capture.take(), [] as [Line; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decider_that_panics_or_never_answers_has_said_no() {
+    let panicking: Arc<dyn crate::NetworkPolicyDecider> =
+        Arc::new(|_| -> std::future::Ready<NetworkDecision> {
+            panic!("a decider of somebody else")
+        });
+    let panicking_later: Arc<dyn crate::NetworkPolicyDecider> =
+        Arc::new(async |_| -> NetworkDecision {
+            yield_now().await;
+            panic!("a decider of somebody else")
+        });
+    let silent: Arc<dyn crate::NetworkPolicyDecider> =
+        Arc::new(|_| std::future::pending::<NetworkDecision>());
+    for decider in [panicking, panicking_later, silent] {
+        let gate = Gate::builder(Policy::compile(rules(&[], &[])))
+            .decider(Some(decider))
+            .build();
+        let (capture, _guard) = Capture::start();
+        let denial = gate
+            .authorize(access(Protocol::Http, "a.test", Some("GET")))
+            .await
+            .unwrap_err();
+        assert_eq!(denial.reason(), &Reason::PolicyDenied);
+        assert_eq!(denial.source(), Source::Decider);
+        assert_eq!(events(&capture), ["domain deny decider policy_denied"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decider_may_think_for_its_limit() {
+    let check = async |thinks: Duration, allowed: bool| {
+        let decider = move |_| async move {
+            tokio::time::sleep(thinks).await;
+            NetworkDecision::Allow
+        };
+        let gate = Gate::builder(Policy::compile(rules(&[], &[])))
+            .decider(Some(Arc::new(decider)))
+            .build();
+        let judged = gate
+            .authorize(access(Protocol::Socks5Tcp, "8.8.8.8", None))
+            .await;
+        assert_eq!(judged.is_ok(), allowed, "{thinks:?}");
+    };
+    let limit = Limits::default().decider;
+    check(limit - Duration::from_millis(1), true).await;
+    check(limit + Duration::from_millis(1), false).await;
+}
+
+/// A gate whose decider allows, but only when it is told to.
+fn slow_gate(rules: Rules) -> (Arc<Gate>, Arc<Notify>) {
+    let answer = Arc::new(Notify::new());
+    let told = Arc::clone(&answer);
+    let decider = move |_| {
+        let told = Arc::clone(&told);
+        async move {
+            told.notified().await;
+            NetworkDecision::Allow
+        }
+    };
+    let gate = Gate::builder(Policy::compile(rules))
+        .decider(Some(Arc::new(decider)))
+        .build();
+    (Arc::new(gate), answer)
+}
+
+#[tokio::test]
+async fn one_access_is_judged_by_one_policy() {
+    let judge_across = async |before: Rules, after: Rules, target: &'static str| {
+        let (gate, answer) = slow_gate(before);
+        let judgement = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.authorize(access(Protocol::Http, target, Some("POST")))
+                    .await
+            }
+        });
+        while Arc::strong_count(&answer) < 3 {
+            yield_now().await;
+        }
+        assert_eq!(gate.store().replace(Policy::compile(after)), 2);
+        answer.notify_one();
+        (judgement.await.unwrap(), gate)
+    };
+    let limited = || Rules {
+        mode: Mode::Limited,
+        ..rules(&[], &[])
+    };
+    // Every later check would now refuse; the access keeps the policy it began with, and says so.
+    for after in [rules(&[], &["8.8.8.8"]), limited(), Rules::default()] {
+        let (judged, gate) = judge_across(rules(&[], &[]), after, "8.8.8.8").await;
+        let permit = judged.unwrap();
+        assert_eq!(permit.generation(), 1);
+        assert!(permit.is_approved());
+        assert!(!gate.still_permits(&permit, Some("POST"), false));
+    }
+    // And the other way round: what the new policy would allow does not help.
+    let (judged, _) = judge_across(limited(), rules(&["8.8.8.8"], &[]), "8.8.8.8").await;
+    assert_eq!(judged.unwrap_err().reason(), &Reason::MethodNotAllowed);
+}
