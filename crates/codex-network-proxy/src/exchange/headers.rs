@@ -81,7 +81,10 @@ pub(crate) fn connect_target(parts: &request::Parts) -> Result<Target, BadReques
     if parts.headers.contains_key(UNIX_SOCKET) {
         return Err(BadRequest::InvalidUnixSocketHeader);
     }
-    let authority = parts.uri.authority().ok_or(BadRequest::MissingAuthority)?;
+    // Anything but the authority form is another program's idea of where this goes.
+    let bare = parts.uri.scheme().is_none() && parts.uri.path_and_query().is_none();
+    let authority = parts.uri.authority().filter(|_| bare);
+    let authority = authority.ok_or(BadRequest::MissingAuthority)?;
     host_header(&parts.headers)?;
     let Authority { host, port } =
         Authority::parse(authority.as_str()).map_err(|_| BadRequest::InvalidHost)?;
