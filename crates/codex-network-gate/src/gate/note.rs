@@ -47,13 +47,7 @@ impl fmt::Display for Note<'_> {
             (Reason::NotAllowed, Target::Unix(_)) => {
                 f.write_str("to allow it, add its path to allow_unix_sockets")
             }
-            // The rules let this very host pass, so it was refused for where it leads: back to us.
             (Reason::NotAllowedLocal, _) if self.own_listener => {
-                f.write_str("it leads to this proxy's own listener, which is never a target")
-            }
-            (Reason::NotAllowedLocal, Target::Host { host, .. })
-                if self.verdict.is_none() && (host.address().is_some() || host.is_localhost()) =>
-            {
                 f.write_str("it is a listener of this proxy, which is never a target")
             }
             (Reason::NotAllowedLocal, Target::Host { host, .. }) => match host.address() {
