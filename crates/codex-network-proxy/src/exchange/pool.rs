@@ -64,12 +64,8 @@ impl Pool {
     pub(super) fn take(&self, key: &Key) -> Option<Line> {
         let mut idle = self.idle();
         loop {
-            let lines = idle.lines.get_mut(key)?;
-            let taken = lines.pop();
-            if lines.is_empty() {
-                idle.lines.remove(key);
-            }
-            let (line, since) = taken?;
+            // An emptied entry stays until the next sweep: its connection is likely to come back.
+            let (line, since) = idle.lines.get_mut(key)?.pop()?;
             idle.count -= 1;
             if !line.sender.is_closed() && since.elapsed() < self.longest {
                 return Some(line);
