@@ -4,9 +4,10 @@
 //! its fields are private, it cannot be built, changed or cloned outside this crate, and
 //! [`Upstream`](crate::Upstream) opens nothing without one. It deliberately carries no raw client text.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use codex_network_policy::{Protocol, SocketPath, Target};
+use codex_network_policy::{Host, Protocol, SocketPath, Target};
 
 use crate::route::{Parent, Route};
 
@@ -125,6 +126,21 @@ impl Permit {
         match &self.route {
             Route::Parent(parent) => Some(parent),
             Route::Address(_) | Route::Addresses { .. } | Route::Socket { .. } => None,
+        }
+    }
+}
+
+/// The target, for logs: `host:port`, or `unix-socket` in the place of a path, which came in a header.
+impl fmt::Display for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Host { host, port } => match host {
+                Host::Address(literal) if literal.address().is_ipv6() => {
+                    write!(f, "[{literal}]:{port}")
+                }
+                Host::Address(_) | Host::Name(_) => write!(f, "{host}:{port}"),
+            },
+            Target::Unix(_) => f.write_str("unix-socket"),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Tunnel {
         drop(early);
         loop {
             if !gate.still_permits(&permit, method, upgrade) {
-                tracing::warn!(target = %target(&permit), "a tunnel was closed: the new policy forbids it");
+                tracing::warn!(target = %permit, "a tunnel was closed: the new policy forbids it");
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             tokio::select! {
@@ -59,8 +59,4 @@ impl Tunnel {
             }
         }
     }
-}
-
-fn target(permit: &Permit) -> String {
-    format!("{:?}", permit.target())
 }

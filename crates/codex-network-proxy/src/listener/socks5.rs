@@ -92,7 +92,7 @@ impl SocksListener {
             Err(denial) => refusal(&denial),
             Ok(permit) => match self.gate.upstream().open(&permit).await {
                 Err(error) => {
-                    tracing::info!(target = ?permit.target(), %error, "upstream failed");
+                    tracing::info!(target = %permit, %error, "upstream failed");
                     failure(&error)
                 }
                 Ok(upstream) => {

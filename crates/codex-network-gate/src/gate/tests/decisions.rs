@@ -398,6 +398,25 @@ async fn what_no_door_serves_leaves_its_evidence() {
 }
 
 #[tokio::test]
+async fn a_permit_says_what_it_is_for() {
+    let world = Script {
+        rules: rules(&["example.com", "8.8.8.8", "2606:4700::1"], &[]),
+        ..Script::default()
+    }
+    .build();
+    for (target, expected) in [
+        ("EXAMPLE.com.:443", "example.com:443"),
+        ("[::ffff:8.8.8.8]:53", "8.8.8.8:53"),
+        ("[2606:4700:0::1]:80", "[2606:4700::1]:80"),
+    ] {
+        let permit = world
+            .authorize(access(Protocol::Http, target, Some("GET")))
+            .await;
+        assert_eq!(permit.unwrap().to_string(), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_denial_says_what_was_asked_for() {
     let world = Script::default().build();
     let check = async |target: &str, host: &str, port: u16| {

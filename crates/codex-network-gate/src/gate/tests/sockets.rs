@@ -178,7 +178,8 @@ async fn a_denial_and_its_log_keep_the_path_to_themselves() {
     let denial = world.authorize(place.access("other")).await.unwrap_err();
     assert!(denial.is_unix_socket());
     assert_eq!((denial.host(), denial.port()), ("unix-socket", 0));
-    world.authorize(place.access("link")).await.unwrap();
+    let permit = world.authorize(place.access("link")).await.unwrap();
+    assert_eq!(permit.to_string(), "unix-socket");
     let told = format!(
         "{:?} {:?} {denial:?}",
         capture.take(),

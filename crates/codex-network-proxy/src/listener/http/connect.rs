@@ -62,7 +62,7 @@ pub(super) async fn handle(
             refusal::tunnel_accepted()
         }
         Err(error) => {
-            tracing::info!(target = ?permit.target(), error = %chain(&error), "upstream failed");
+            tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
             refusal::upstream_failure(&ExchangeError::Upstream(error), Door::Connect)
         }
     }

@@ -52,14 +52,14 @@ pub(super) async fn handle(
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
-            tracing::info!(target = ?permit.target(), error = %chain(&error), "upstream failed");
+            tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
             return refusal::upstream_failure(&error, door);
         }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let answered = hyper::upgrade::on(&mut response);
         if !is_asked_for(upgrade.as_ref(), response.headers().get(UPGRADE)) {
-            tracing::info!(target = ?permit.target(), "the origin switched protocols unasked");
+            tracing::info!(target = %permit, "the origin switched protocols unasked");
             return refusal::unexpected_answer(door);
         }
         let upgrade = Upgrade {
