@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use codex_network_policy::{
     AccessRequest, Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason,
@@ -248,8 +249,10 @@ impl Gate {
         let policy = &snapshot.policy;
         let verdict = policy.evaluate(&access.request());
         match (&access.target, &verdict.outcome) {
-            (Target::Unix(path), Ruling::Allow) => socket_route(path).await,
-            (Target::Unix(path), Ruling::Unlisted) => listed_socket_route(policy, path).await,
+            (Target::Unix(path), Ruling::Allow) => socket_route(path, self.limits.lookup).await,
+            (Target::Unix(path), Ruling::Unlisted) => {
+                listed_socket_route(policy, path, self.limits.lookup).await
+            }
             (Target::Host { host, port }, Ruling::Allow) => {
                 self.way_to(policy, access, host, *port).await
             }
@@ -331,7 +334,8 @@ impl Gate {
     async fn direct_route(&self, host: &Host, port: u16) -> Result<Route, LookupFailure> {
         match host {
             Host::Address(literal) if literal.zone().is_some() => {
-                let address = resolve::scoped_address(&host.to_string(), port).await;
+                let address =
+                    resolve::scoped_address(&host.to_string(), port, self.limits.lookup).await;
                 address.map(Route::Address).ok_or(LookupFailure::Failed)
             }
             Host::Address(literal) => Ok(Route::Address(SocketAddr::new(literal.address(), port))),
@@ -462,8 +466,8 @@ fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
 
 /// A listed socket, by the path behind all links. A path that leads nowhere is dialled as it was asked for,
 /// so that the client learns of the failure as it would without us.
-async fn socket_route(path: &SocketPath) -> Judged {
-    let real = resolve::real_path(path).await;
+async fn socket_route(path: &SocketPath, limit: Duration) -> Judged {
+    let real = resolve::real_path(path, limit).await;
     Ok(Route::Socket {
         path: real.unwrap_or_else(|| Path::new(path.as_str()).to_owned()),
         listed_as: None,
@@ -471,11 +475,11 @@ async fn socket_route(path: &SocketPath) -> Judged {
 }
 
 /// An unlisted path is allowed where it leads to the same socket as a listed one.
-async fn listed_socket_route(policy: &Policy, path: &SocketPath) -> Judged {
+async fn listed_socket_route(policy: &Policy, path: &SocketPath, limit: Duration) -> Judged {
     let refused = || Refused::by_policy(Reason::NotAllowed, Source::ProxyState);
-    let real = resolve::real_path(path).await.ok_or_else(refused)?;
+    let real = resolve::real_path(path, limit).await.ok_or_else(refused)?;
     for rule in &policy.socket_rules().allowed {
-        if resolve::real_path(&rule.path).await.as_ref() == Some(&real) {
+        if resolve::real_path(&rule.path, limit).await.as_ref() == Some(&real) {
             return Ok(Route::Socket {
                 path: real,
                 listed_as: Some(rule.path.clone()),

@@ -9,11 +9,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use codex_network_policy::{LookupFailure, SocketPath};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::limits::Limits;
 
@@ -184,19 +185,24 @@ fn canonical(addresses: Vec<IpAddr>) -> LookupAnswer {
     clippy::disallowed_methods,
     reason = "numeric: only the zone is looked up, on this machine"
 )]
-pub(crate) async fn scoped_address(literal: &str, port: u16) -> Option<SocketAddr> {
-    tokio::net::lookup_host((literal, port)).await.ok()?.next()
+pub(crate) async fn scoped_address(
+    literal: &str,
+    port: u16,
+    limit: Duration,
+) -> Option<SocketAddr> {
+    let found = timeout(limit, tokio::net::lookup_host((literal, port)));
+    found.await.ok()?.ok()?.next()
 }
 
-/// The path with every link followed, or `None` where nothing is there.
-pub(crate) async fn real_path(path: &SocketPath) -> Option<PathBuf> {
+/// The path with every link followed, or `None` where nothing is there, or a file system does not answer.
+pub(crate) async fn real_path(path: &SocketPath, limit: Duration) -> Option<PathBuf> {
     let path = PathBuf::from(path.as_str());
     #[expect(
         clippy::disallowed_methods,
         reason = "the path that is judged is the path that is dialled"
     )]
-    let found = tokio::task::spawn_blocking(move || path.canonicalize()).await;
-    found.ok()?.ok()
+    let found = tokio::task::spawn_blocking(move || path.canonicalize());
+    timeout(limit, found).await.ok()?.ok()?.ok()
 }
 
 #[cfg(test)]

@@ -233,9 +233,12 @@ impl ParentProxies {
         } else {
             self.plain.as_ref()
         }?;
-        let local = match host.address() {
-            Some(address) => !AddressClass::of(address).is_public(),
-            None => host.is_localhost(),
+        let local = match host {
+            // A zone means something on this machine only.
+            Host::Address(literal) => {
+                literal.zone().is_some() || !AddressClass::of(literal.address()).is_public()
+            }
+            Host::Name(_) => host.is_localhost(),
         };
         let bypassed = local || self.bypass.iter().any(|bypass| bypass.covers(host, port));
         (!bypassed).then_some(parent)

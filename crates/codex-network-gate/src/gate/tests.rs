@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use codex_network_policy::{HostPattern, Mode, Origin, Rule, Rules, SocketRule, SocketRules};

@@ -1,5 +1,4 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, yield_now};
@@ -198,7 +197,7 @@ async fn a_flood_of_names_is_not_remembered_without_end() {
 #[tokio::test]
 async fn a_zone_is_turned_into_a_scope_without_a_resolver() {
     let check = async |literal: &str, expected: Option<u32>| {
-        let address = scoped_address(literal, 80).await;
+        let address = scoped_address(literal, 80, Limits::default().lookup).await;
         let scope = address.map(|address| match address {
             SocketAddr::V6(address) => address.scope_id(),
             SocketAddr::V4(address) => panic!("{address} for {literal}"),
@@ -219,7 +218,7 @@ async fn a_real_path_is_behind_all_links() {
     std::os::unix::fs::symlink("nothing", root.join("dangling")).unwrap();
     let check = async |name: &str, expected: Option<&str>| {
         let path = SocketPath::parse(root.join(name).to_str().unwrap()).unwrap();
-        let real = real_path(&path).await;
+        let real = real_path(&path, Limits::default().lookup).await;
         let name_of_real = real.as_ref().and_then(|path| path.file_name());
         assert_eq!(name_of_real, expected.map(std::ffi::OsStr::new), "{name}");
     };
