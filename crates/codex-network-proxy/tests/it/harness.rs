@@ -177,7 +177,7 @@ impl Setup {
         let handle = proxy.run().await.unwrap();
         World {
             proxy,
-            handle,
+            handle: Some(handle),
             script,
             audit,
         }
@@ -187,7 +187,8 @@ impl Setup {
 /// A running proxy. It stops with the value.
 pub(crate) struct World {
     pub(crate) proxy: NetworkProxy,
-    pub(crate) handle: NetworkProxyHandle,
+    /// None once the test has ended the proxy.
+    pub(crate) handle: Option<NetworkProxyHandle>,
     pub(crate) script: Arc<Script>,
     pub(crate) audit: Audit,
 }

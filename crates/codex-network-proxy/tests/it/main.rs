@@ -10,3 +10,5 @@
 mod harness;
 mod http;
 mod parity;
+mod refusals;
+mod socks;
