@@ -74,6 +74,7 @@ impl Resolver for Script {
 pub(crate) struct Setup {
     network: Map<String, Value>,
     script: Script,
+    resolver: Option<Arc<dyn Resolver>>,
     decider: Option<Arc<dyn NetworkPolicyDecider>>,
     parents: ParentProxies,
     limits: Limits,
@@ -88,6 +89,7 @@ impl Setup {
         Self {
             network,
             script: Script::default(),
+            resolver: None,
             decider: None,
             parents: ParentProxies::default(),
             limits: Limits::default(),
@@ -131,6 +133,12 @@ impl Setup {
         self
     }
 
+    /// Another resolver than the scripted one.
+    pub(crate) fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
     pub(crate) fn decider(mut self, decider: impl NetworkPolicyDecider) -> Self {
         self.decider = Some(Arc::new(decider));
         self
@@ -160,13 +168,14 @@ impl Setup {
     pub(crate) async fn start(self) -> World {
         let audit = Audit::start();
         let script = Arc::new(self.script);
+        let scripted: Arc<dyn Resolver> = Arc::clone(&script) as _;
         let network = json!({ "network": self.network });
         let config: NetworkProxyConfig = serde_json::from_value(network).unwrap();
         let mut builder = NetworkProxy::builder()
             .config(config)
             .http_addr("127.0.0.1:0".parse().unwrap())
             .socks_addr("127.0.0.1:0".parse().unwrap())
-            .resolver(Arc::clone(&script) as Arc<dyn Resolver>)
+            .resolver(self.resolver.unwrap_or(scripted))
             .parent_proxies(self.parents)
             .limits(self.limits)
             .unix_sockets(self.unix_sockets);

@@ -6,5 +6,6 @@ mod fields;
 mod forward;
 mod framing;
 mod parents;
+#[cfg(unix)]
 mod sockets;
 mod upgrade;

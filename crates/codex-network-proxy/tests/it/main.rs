@@ -7,8 +7,11 @@
     reason = "tests are the clients and the origins, and fail by panicking"
 )]
 
+mod cli;
+mod evidence;
 mod harness;
 mod http;
+mod load;
 mod parity;
 mod refusals;
 mod socks;

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::harness::{self, Audit, CONNECT, Event, Origin, Setup, Wire, World};
+use crate::harness::{self, CONNECT, Event, Origin, Setup, World};
 
 const TARGETS: &str = include_str!("../data/targets.txt");
 
