@@ -27,7 +27,10 @@ pub(super) fn run(overrides: &Overrides, quiet: bool) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("could not start the runtime")?;
-    runtime.block_on(serve(config, quiet))
+    let served = runtime.block_on(serve(config, quiet));
+    // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: LoadedConfig, quiet: bool) -> Result<(), Failure> {

@@ -1,10 +1,12 @@
 //! What is not about names: limited mode, tunnels, datagrams, the proxy's own listeners, and its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
 
 use super::zone::full;
 use super::{Expect, check, page};
@@ -32,6 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("listed_loopback_is_served", listed_loopback),
         case("own_listeners_are_no_target", own_listeners),
         case("unix_sockets_are_unsupported", unix_socket),
+        case("process_ends_while_a_lookup_hangs", slow_exit),
     ]
 }
 
@@ -311,5 +314,22 @@ async fn unix_socket(world: Arc<World>) -> Result<()> {
         reply.status == 501 && reply.body == "unix sockets unsupported",
         "{reply:?}"
     );
+    Ok(())
+}
+
+/// The system's look-up cannot be cancelled, and with a dead name server takes longer than an operator waits.
+async fn slow_exit(world: Arc<World>) -> Result<()> {
+    let proxy = world.another_proxy("slow-exit", [3150, 8150]).await?;
+    let host = full("slow-exit");
+    let mut stream = within(TcpStream::connect(proxy.http)).await??;
+    let request = format!("CONNECT {host}:443 HTTP/1.1\r\nhost: {host}:443\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    world.names.wait_for_question(&host).await?;
+    let status = proxy.terminate(Duration::from_secs(13)).await?;
+    ensure!(status.success(), "{status}");
+    // What was under way was finished before the end.
+    let mut reply = String::new();
+    timeout(Duration::from_secs(1), stream.read_to_string(&mut reply)).await??;
+    ensure!(reply.starts_with("HTTP/1.1 504 "), "{reply:?}");
     Ok(())
 }
