@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use codex_network_gate::Access;
 use codex_network_policy::Protocol;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 
 use super::downstream::Downstream;
@@ -27,10 +27,17 @@ pub(super) async fn handle(
 ) -> Response<Body> {
     let stream = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
-    let target = match connect_target(&parts) {
-        Ok(target) => target,
-        Err(what) => return refusal::bad_request(what),
+    let (response, tunnel) = match open(downstream, parts).await {
+        Ok(tunnel) => (refusal::tunnel_accepted(), Opened::Connect(tunnel)),
+        Err(response) => (response, Opened::Nothing),
     };
+    downstream.leave_http(Exit { tunnel, stream });
+    response
+}
+
+/// The tunnel, or the answer that says why there is none.
+async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, Response<Body>> {
+    let target = connect_target(&parts).map_err(refusal::bad_request)?;
     drop(parts);
     let access = Access {
         protocol: Protocol::HttpsConnect,
@@ -41,29 +48,20 @@ pub(super) async fn handle(
         client: Some(downstream.client),
     };
     let gate = &downstream.gate;
-    let permit = match gate.authorize(access).await {
-        Ok(permit) => permit,
-        Err(denial) => return refusal::denied(&denial, Door::Connect),
-    };
+    let permit = gate.authorize(access).await;
+    let permit = permit.map_err(|denial| refusal::denied(&denial, Door::Connect))?;
     match gate.upstream().open(&permit).await {
-        Ok(upstream) => {
-            let gate = Arc::clone(gate);
-            let tunnel = Tunnel {
-                gate,
-                permit,
-                upstream,
-                method: Some(METHOD),
-                upgrade: false,
-            };
-            downstream.leave_http(Exit {
-                tunnel: Opened::Connect(tunnel),
-                stream,
-            });
-            refusal::tunnel_accepted()
-        }
+        Ok(upstream) => Ok(Tunnel {
+            gate: Arc::clone(gate),
+            permit,
+            upstream,
+            method: Some(METHOD),
+            upgrade: false,
+        }),
         Err(error) => {
             tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
-            refusal::upstream_failure(&ExchangeError::Upstream(error), Door::Connect)
+            let error = ExchangeError::Upstream(error);
+            Err(refusal::upstream_failure(&error, Door::Connect))
         }
     }
 }

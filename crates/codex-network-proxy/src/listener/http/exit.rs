@@ -1,4 +1,4 @@
-//! How a connection leaves HTTP: by an accepted CONNECT, or by an upgrade that the origin granted.
+//! How a connection leaves HTTP: by a CONNECT, or by an upgrade that the origin granted.
 //!
 //! [`Exit`] waits until HTTP has ended on the client's connection and then runs the tunnel.
 
@@ -8,12 +8,13 @@ use bytes::Bytes;
 use codex_network_gate::{Connection, Gate, Permit};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::patience::Patient;
 use crate::tunnel::Tunnel;
 
-/// How a connection leaves HTTP: the tunnel that was opened, and the stream once it is free.
+/// How a connection leaves HTTP: the tunnel that was opened, if any, and the stream once it is free.
 #[derive(Debug)]
 pub(super) struct Exit {
     pub(super) tunnel: Opened,
@@ -25,6 +26,8 @@ pub(super) struct Exit {
 pub(super) enum Opened {
     Connect(Tunnel),
     Upgrade(Upgrade),
+    /// A CONNECT was refused: the connection ends, once the client has had the time to read why.
+    Nothing,
 }
 
 impl Exit {
@@ -41,6 +44,11 @@ impl Exit {
                 Some(tunnel) => tunnel,
                 None => return,
             },
+            Opened::Nothing => {
+                // The stream throws away what the client has sent behind its CONNECT. A failure ends it as well.
+                let _ = TokioIo::new(upgraded).shutdown().await;
+                return;
+            }
         };
         let ended = match into_stream::<TokioIo<Patient<TcpStream>>>(upgraded) {
             Ok((stream, early)) => tunnel.run(stream.into_inner().into_inner(), early).await,

@@ -1,15 +1,20 @@
-//! A client's stream on which writing may not stand still for ever.
+//! A client's stream on which writing may not stand still for ever, and which is not closed in a client's face.
 //!
-//! [`Patient`] passes everything through; a write that makes no progress for its limit fails. Reads have limits of
-//! their own, those of heads and bodies.
+//! [`Patient`] passes everything through; a write that makes no progress for its limit fails, and a shutdown reads on
+//! for a moment. Reads have limits of their own, those of heads and bodies.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+
+/// How long what a client still sends is thrown away after our last word (RFC 9112 section 9.6). Closing a socket with
+/// unread bytes resets the connection, and a client that is still uploading would lose the refusal that it got.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A stream whose writer loses its patience.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(super) struct Patient<S> {
     limit: Duration,
     /// Runs while a write is stuck.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs once our side is shut down, until the client closes its own.
+    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
@@ -26,6 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             stream,
             limit,
             timer: None,
+            farewell: None,
         }
     }
 
@@ -90,8 +98,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut_down = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.bounded(cx, shut_down)
+        let this = self.as_mut().get_mut();
+        if this.farewell.is_none() {
+            let shut_down = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.bounded(cx, shut_down))?;
+        }
+        let farewell = this
+            .farewell
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
+        let mut scratch = [MaybeUninit::uninit(); 4096];
+        loop {
+            let mut unread = ReadBuf::uninit(&mut scratch);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut unread) {
+                Poll::Ready(Ok(())) if !unread.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        farewell.as_mut().poll(cx).map(Ok)
     }
 }
 
@@ -117,5 +141,37 @@ mod tests {
         let mut read = [0; 2];
         peer.read_exact(&mut read).await?;
         patient.write_all(b"67").await
+    }
+    #[tokio::test(start_paused = true)]
+    async fn throws_away_what_comes_after_the_last_word() -> io::Result<()> {
+        let (stream, mut peer) = duplex(4);
+        let mut patient = Patient::new(stream, Duration::from_secs(10));
+        let talk = async {
+            // More than fits: whoever writes it needs a reader, although nobody wants it.
+            peer.write_all(b"an upload that nobody wants").await?;
+            let mut answer = Vec::new();
+            peer.read_to_end(&mut answer).await?;
+            drop(peer);
+            Ok::<_, io::Error>(answer)
+        };
+        let refuse = async {
+            patient.write_all(b"no").await?;
+            patient.shutdown().await
+        };
+        let (answer, refused) = tokio::join!(talk, refuse);
+        refused?;
+        assert_eq!(answer?, b"no");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_closes_is_left_after_a_moment() -> io::Result<()> {
+        let (stream, _peer) = duplex(4);
+        let started = tokio::time::Instant::now();
+        Patient::new(stream, Duration::from_secs(10))
+            .shutdown()
+            .await?;
+        assert_eq!(started.elapsed().as_secs(), super::FAREWELL.as_secs());
+        Ok(())
     }
 }

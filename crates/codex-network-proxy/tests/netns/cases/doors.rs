@@ -33,6 +33,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("limited_mode_refuses_private_answers", limited_private),
         case("listed_loopback_is_served", listed_loopback),
         case("own_listeners_are_no_target", own_listeners),
+        case("refusal_reaches_a_client_that_still_uploads", upload),
+        case("refusal_reaches_a_client_that_talks_tls_at_once", early),
         case("unix_sockets_are_unsupported", unix_socket),
         case("process_ends_while_a_lookup_hangs", slow_exit),
     ]
@@ -301,6 +303,35 @@ async fn own_listeners(world: Arc<World>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a client sends at once and what follows the request is more than the proxy reads before it answers.
+async fn refused_talker(world: &World, head: &str) -> Result<()> {
+    let mut stream = within(TcpStream::connect(world.proxy.http)).await??;
+    stream.write_all(head.as_bytes()).await?;
+    within(stream.write_all(&vec![b'x'; UPLOAD])).await??;
+    let mut reply = String::new();
+    within(stream.read_to_string(&mut reply)).await??;
+    ensure!(reply.starts_with("HTTP/1.1 403 "), "{reply:?}");
+    ensure!(
+        reply.contains("x-proxy-error: blocked-by-allowlist"),
+        "{reply:?}"
+    );
+    Ok(())
+}
+
+const UPLOAD: usize = 8_000_000;
+
+async fn upload(world: Arc<World>) -> Result<()> {
+    let head = format!(
+        "POST http://unlisted.example/ HTTP/1.1\r\nhost: unlisted.example\r\ncontent-length: {UPLOAD}\r\n\r\n"
+    );
+    refused_talker(&world, &head).await
+}
+
+async fn early(world: Arc<World>) -> Result<()> {
+    let head = "CONNECT unlisted.example:443 HTTP/1.1\r\nhost: unlisted.example:443\r\n\r\n";
+    refused_talker(&world, head).await
 }
 
 async fn unix_socket(world: Arc<World>) -> Result<()> {
