@@ -46,3 +46,8 @@ pub use codex_network_gate::{
 pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
 pub use error::{Error, ErrorKind};
 pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
+
+/// The README's example compiles as it is printed.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
