@@ -334,6 +334,7 @@ async fn open_connections_may_finish_after_a_signal() {
         .send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
         .await;
     assert!(client.message().await.ends_with("done"));
+    drop(client);
     let status = within("the binary to end", running.child.wait())
         .await
         .unwrap();
@@ -369,7 +370,7 @@ async fn a_flood_that_takes_all_descriptors_passes() {
     // Who is in is served on.
     served.send(request).await;
     assert!(served.message().await.starts_with("HTTP/1.1 403 "));
-    drop(flood);
+    drop((served, flood));
     assert!(running.answer(request).await.starts_with("HTTP/1.1 403 "));
     assert_eq!(running.end("TERM").await.0, Some(0));
 }
