@@ -45,6 +45,9 @@ pub struct Limits {
     pub pooled_connections: usize,
     /// How long an idle upstream connection is kept (30 s).
     pub pooled_idle: Duration,
+    /// How long what a client still sends is thrown away after our last word (1 s, RFC 9112 section 9.6). Closing a
+    /// socket with unread bytes resets the connection, and the client would lose the refusal that it got.
+    pub farewell: Duration,
     /// How long open connections may finish after a shutdown began (10 s).
     pub drain: Duration,
 }
@@ -70,6 +73,7 @@ impl Default for Limits {
             associations: 1_024,
             pooled_connections: 1_024,
             pooled_idle: Duration::from_secs(30),
+            farewell: Duration::from_secs(1),
             drain: Duration::from_secs(10),
         }
     }

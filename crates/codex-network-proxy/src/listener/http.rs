@@ -78,7 +78,7 @@ async fn serve_http(
         .header_read_timeout(limits.request_head)
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true);
-    let stream = Patient::new(stream, limits.body_idle);
+    let stream = Patient::new(stream, limits);
     let service = service_fn(move |request| handle(Arc::clone(&downstream), request));
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)

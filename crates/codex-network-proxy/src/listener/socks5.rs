@@ -56,7 +56,7 @@ impl Serve for SocksListener {
         };
         let (request, early) = match handshake {
             Ok(Ok(Some(asked))) => asked,
-            Ok(Ok(None)) => return close(stream).await,
+            Ok(Ok(None)) => return self.close(stream).await,
             Ok(Err(error)) => return tracing::debug!(%error, "a SOCKS5 client went away"),
             Err(_) => return tracing::debug!(%client, "a SOCKS5 handshake took too long"),
         };
@@ -74,7 +74,7 @@ impl Serve for SocksListener {
             }
             Command::Bind | Command::Unknown(_) => {
                 self.gate.refuse_unsupported(&access(request, client));
-                refuse(stream, Reply::CommandNotSupported).await;
+                self.refuse(stream, Reply::CommandNotSupported).await;
             }
         }
     }
@@ -111,7 +111,7 @@ impl SocksListener {
             },
         };
         let _ = stream.write_all(reply.encode().as_bytes()).await;
-        linger(stream).await;
+        self.linger(stream).await;
         None
     }
 
@@ -129,14 +129,14 @@ impl SocksListener {
         };
         let Some(associations) = &self.associations else {
             self.gate.refuse_unsupported(&access);
-            return refuse(stream, Reply::CommandNotSupported).await;
+            return self.refuse(stream, Reply::CommandNotSupported).await;
         };
         if let Err(denial) = self.gate.authorize_association(&access) {
-            return refuse(stream, refusal(&denial)).await;
+            return self.refuse(stream, refusal(&denial)).await;
         }
         let Ok(_slot) = associations.try_acquire() else {
             tracing::warn!(%client, "too many UDP associations; refusing one");
-            return refuse(stream, Reply::GeneralFailure).await;
+            return self.refuse(stream, Reply::GeneralFailure).await;
         };
         tokio::select! {
             ended = udp::serve(&self.gate, stream, client, announced_port) => {
@@ -145,6 +145,27 @@ impl SocksListener {
                 }
             }
             () = began_draining(draining) => {}
+        }
+    }
+}
+
+impl SocksListener {
+    async fn refuse(&self, mut stream: TcpStream, reply: Reply) {
+        let _ = stream.write_all(reply.encode().as_bytes()).await;
+        self.close(stream).await;
+    }
+
+    async fn close(&self, mut stream: TcpStream) {
+        self.linger(&mut stream).await;
+    }
+
+    /// Ends our side and reads what is still under way, for a moment.
+    async fn linger(&self, stream: &mut TcpStream) {
+        if stream.shutdown().await.is_ok() {
+            let mut rest = stream.take(LEFTOVER_BYTES);
+            let mut nowhere = tokio::io::sink();
+            let discard = tokio::io::copy(&mut rest, &mut nowhere);
+            let _ = timeout(self.gate.limits().farewell, discard).await;
         }
     }
 }
@@ -213,26 +234,6 @@ async fn read_some(stream: &mut TcpStream, received: &mut BytesMut) -> io::Resul
         _ => Ok(()),
     }
 }
-
-async fn refuse(mut stream: TcpStream, reply: Reply) {
-    let _ = stream.write_all(reply.encode().as_bytes()).await;
-    close(stream).await;
-}
-
-async fn close(mut stream: TcpStream) {
-    linger(&mut stream).await;
-}
-
-/// Ends our side and reads what is still under way, for a moment: closing at once would send a reset, and the
-/// client might never see its reply.
-async fn linger(stream: &mut TcpStream) {
-    if stream.shutdown().await.is_ok() {
-        let mut rest = stream.take(LEFTOVER_BYTES);
-        let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
-    }
-}
-
-const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The reply for the gate's no.
 fn refusal(denial: &Denial) -> Reply {

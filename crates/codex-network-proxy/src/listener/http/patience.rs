@@ -9,30 +9,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use codex_network_gate::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
-
-/// How long what a client still sends is thrown away after our last word (RFC 9112 section 9.6). Closing a socket with
-/// unread bytes resets the connection, and a client that is still uploading would lose the refusal that it got.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A stream whose writer loses its patience.
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     stream: S,
+    /// How long a write may be stuck.
     limit: Duration,
     /// Runs while a write is stuck.
     timer: Option<Pin<Box<Sleep>>>,
+    /// How long the client is read on after our side is shut down.
+    farewell_limit: Duration,
     /// Runs once our side is shut down, until the client closes its own.
     farewell: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(super) fn new(stream: S, limits: &Limits) -> Self {
         Self {
             stream,
-            limit,
+            limit: limits.body_idle,
             timer: None,
+            farewell_limit: limits.farewell,
             farewell: None,
         }
     }
@@ -105,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         }
         let farewell = this
             .farewell
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.farewell_limit)));
         let mut scratch = [MaybeUninit::uninit(); 4096];
         loop {
             let mut unread = ReadBuf::uninit(&mut scratch);
@@ -126,12 +127,19 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    use super::Patient;
+    use super::{Limits, Patient};
+
+    fn limits() -> Limits {
+        Limits {
+            body_idle: Duration::from_secs(10),
+            ..Limits::default()
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn gives_up_on_a_reader_that_does_not_read() -> io::Result<()> {
         let (stream, mut peer) = duplex(4);
-        let mut patient = Patient::new(stream, Duration::from_secs(10));
+        let mut patient = Patient::new(stream, &limits());
         patient.write_all(b"1234").await?;
         assert_eq!(
             patient.write_all(b"5").await.unwrap_err().kind(),
@@ -145,7 +153,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn throws_away_what_comes_after_the_last_word() -> io::Result<()> {
         let (stream, mut peer) = duplex(4);
-        let mut patient = Patient::new(stream, Duration::from_secs(10));
+        let mut patient = Patient::new(stream, &limits());
         let talk = async {
             // More than fits: whoever writes it needs a reader, although nobody wants it.
             peer.write_all(b"an upload that nobody wants").await?;
@@ -168,10 +176,8 @@ mod tests {
     async fn a_client_that_never_closes_is_left_after_a_moment() -> io::Result<()> {
         let (stream, _peer) = duplex(4);
         let started = tokio::time::Instant::now();
-        Patient::new(stream, Duration::from_secs(10))
-            .shutdown()
-            .await?;
-        assert_eq!(started.elapsed().as_secs(), super::FAREWELL.as_secs());
+        Patient::new(stream, &limits()).shutdown().await?;
+        assert_eq!(started.elapsed().as_secs(), limits().farewell.as_secs());
         Ok(())
     }
 }
