@@ -81,6 +81,13 @@ pub(crate) fn connect_target(parts: &request::Parts) -> Result<Target, BadReques
     if parts.headers.contains_key(UNIX_SOCKET) {
         return Err(BadRequest::InvalidUnixSocketHeader);
     }
+    // It has no content (RFC 9110 section 9.3.6). What a length would cover is the tunnel's, for some.
+    let lengths = parts.headers.get_all(CONTENT_LENGTH);
+    if parts.headers.contains_key(TRANSFER_ENCODING)
+        || lengths.iter().any(|length| length.as_bytes() != b"0")
+    {
+        return Err(BadRequest::InvalidFraming);
+    }
     // Anything but the authority form is another program's idea of where this goes.
     let bare = parts.uri.scheme().is_none() && parts.uri.path_and_query().is_none();
     let authority = parts.uri.authority().filter(|_| bare);
@@ -139,7 +146,12 @@ pub(crate) fn forwardable(
     let chunked = check_framing(parts)?;
     let named = named_by_connection(&parts.headers)?;
     let mut headers = HeaderMap::with_capacity(parts.headers.len() + 2);
-    if !parts.headers.contains_key(HOST)
+    // An empty one says as little as none.
+    let has_host = parts
+        .headers
+        .get(HOST)
+        .is_some_and(|host| !host.as_bytes().trim_ascii().is_empty());
+    if !has_host
         && let Some(authority) = parts.uri.authority()
         && let Ok(value) = HeaderValue::from_str(authority.as_str())
     {
@@ -152,6 +164,7 @@ pub(crate) fn forwardable(
             || (*name == TRAILER && !chunked)
             // Chunked has been taken for the one meaning; the length beside it is void.
             || (*name == CONTENT_LENGTH && chunked)
+            || (*name == HOST && !has_host)
             || named.contains(name);
         if !of_this_hop {
             headers.append(name.clone(), value.clone());

@@ -14,4 +14,5 @@ mod http;
 mod load;
 mod parity;
 mod refusals;
+mod regressions;
 mod socks;
