@@ -35,6 +35,9 @@ pub struct Limits {
     pub expect_continue: Duration,
     /// How long a tunnel may be idle. `None`, the default, means without limit: clients keep tunnels for hours.
     pub tunnel_idle: Option<Duration>,
+    /// How long a tunnel may stand still once one of its sides has ended (15 minutes). A side that is gone for good
+    /// looks the same, and the other one may never end by itself.
+    pub tunnel_half_closed: Duration,
     /// How long a UDP association may be idle (5 minutes).
     pub association_idle: Duration,
     /// How many downstream connections are served at once, over all listeners (16,384); more wait to be accepted.
@@ -68,6 +71,7 @@ impl Default for Limits {
             body_idle: Duration::from_secs(900),
             expect_continue: Duration::from_secs(1),
             tunnel_idle: None,
+            tunnel_half_closed: Duration::from_secs(900),
             association_idle: Duration::from_secs(300),
             connections: 16_384,
             associations: 1_024,

@@ -54,6 +54,8 @@ pub(crate) struct Relay<D, U> {
     up: Direction,
     down: Direction,
     idle: Option<Idle>,
+    /// The limit once one direction has ended.
+    half_closed: Duration,
 }
 
 impl<D, U> Relay<D, U>
@@ -62,14 +64,22 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Relays. `early` came from downstream already and goes upstream first; without traffic for `idle` the
-    /// relay ends with an error of kind [`io::ErrorKind::TimedOut`].
-    pub(crate) fn new(downstream: D, upstream: U, early: &[u8], idle: Option<Duration>) -> Self {
+    /// relay ends with an error of kind [`io::ErrorKind::TimedOut`]; with one direction ended, without traffic for
+    /// `half_closed`.
+    pub(crate) fn new(
+        downstream: D,
+        upstream: U,
+        early: &[u8],
+        idle: Option<Duration>,
+        half_closed: Duration,
+    ) -> Self {
         Self {
             downstream,
             upstream,
             up: Direction::starting_with(early),
             down: Direction::Reading,
             idle: idle.map(Idle::new),
+            half_closed,
         }
     }
 }
@@ -92,6 +102,14 @@ where
             .poll(cx, &mut this.upstream, &mut this.downstream, &mut moved)?;
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
+        }
+        if (up.is_ready() || down.is_ready())
+            && this
+                .idle
+                .as_ref()
+                .is_none_or(|idle| idle.limit > this.half_closed)
+        {
+            this.idle = Some(Idle::new(this.half_closed));
         }
         match &mut this.idle {
             Some(idle) => idle.poll(cx, moved),

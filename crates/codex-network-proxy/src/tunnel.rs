@@ -42,7 +42,9 @@ impl Tunnel {
             upgrade,
         } = self;
         let mut changes = gate.store().watch();
-        let mut relay = Relay::new(downstream, upstream, &early, gate.limits().tunnel_idle);
+        let limits = gate.limits();
+        let (idle, half_closed) = (limits.tunnel_idle, limits.tunnel_half_closed);
+        let mut relay = Relay::new(downstream, upstream, &early, idle, half_closed);
         drop(early);
         loop {
             if !gate.still_permits(&permit, method, upgrade) {

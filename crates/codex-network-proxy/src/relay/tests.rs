@@ -6,6 +6,8 @@ use tokio::task::JoinHandle;
 
 use super::{Relay, SPARE};
 
+const HALF_CLOSED: Duration = Duration::from_secs(900);
+
 /// A relay between two pipes: (the client's end, the origin's end, the relay).
 fn relay(
     early: &'static [u8],
@@ -13,7 +15,7 @@ fn relay(
 ) -> (DuplexStream, DuplexStream, JoinHandle<io::Result<()>>) {
     let (client, downstream) = duplex(1000);
     let (origin, upstream) = duplex(1000);
-    let relay = tokio::spawn(Relay::new(downstream, upstream, early, idle));
+    let relay = tokio::spawn(Relay::new(downstream, upstream, early, idle, HALF_CLOSED));
     (client, origin, relay)
 }
 
@@ -77,5 +79,24 @@ async fn an_idle_relay_holds_no_buffer() -> io::Result<()> {
         1,
         "the one buffer that was used is spare again"
     );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_up_on_a_side_that_never_ends_after_the_other_has() -> io::Result<()> {
+    let (mut client, mut origin, relay) = relay(b"", None);
+    // Open on both sides it may be idle for ever.
+    tokio::time::sleep(10 * HALF_CLOSED).await;
+    client.shutdown().await?;
+    tokio::time::sleep(HALF_CLOSED / 2).await;
+    // Traffic the other way is life.
+    origin.write_all(b"late").await?;
+    let mut late = [0; 4];
+    client.read_exact(&mut late).await?;
+    tokio::time::sleep(HALF_CLOSED * 2 / 3).await;
+    assert!(!relay.is_finished());
+    let ended = relay.await?;
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    drop(origin);
     Ok(())
 }
