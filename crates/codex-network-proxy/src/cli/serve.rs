@@ -10,7 +10,7 @@ use codex_network_proxy::client_env;
 use codex_network_proxy::config::{
     Environment, ListenerAddresses, LoadedConfig, Overrides, Profile, UnixSockets,
 };
-use codex_network_proxy::{ErrorKind, NetworkProxy, NetworkProxyHandle};
+use codex_network_proxy::{ErrorKind, Limits, NetworkProxy, NetworkProxyHandle};
 
 use super::failure::Failure;
 
@@ -22,24 +22,28 @@ pub(super) fn run(overrides: &Overrides, quiet: bool) -> Result<(), Failure> {
         say(&format!("{why}; nothing to do"));
         return Ok(());
     }
-    raise_open_files_limit();
+    let limits = within_open_files(open_files());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("could not start the runtime")?;
-    let served = runtime.block_on(serve(config, quiet));
+    let served = runtime.block_on(serve(config, limits, quiet));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: LoadedConfig, quiet: bool) -> Result<(), Failure> {
+async fn serve(config: LoadedConfig, limits: Limits, quiet: bool) -> Result<(), Failure> {
     let nothing_allowed =
         config.profile == Some(Profile::Default) && config.rules.allowed.is_empty();
     let origin = origin(&config);
     let local = config.settings.allow_local_binding;
     let mut signals = Signals::new().context("could not listen for signals")?;
-    let proxy = NetworkProxy::builder().loaded_config(config).build().await;
+    let proxy = NetworkProxy::builder()
+        .loaded_config(config)
+        .limits(limits)
+        .build()
+        .await;
     let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
     let handle = proxy.run().await.map_err(|error| match error.kind() {
         ErrorKind::Bind => Failure::Other(anyhow::Error::new(error).context(
@@ -106,11 +110,32 @@ fn say(line: &str) {
     let _ = writeln!(anstream::stderr(), "codex-network-proxy: {line}");
 }
 
-/// A tunnel takes two descriptors, and the usual soft limit of 1,024 is meant for programs that use `select`.
+/// Descriptors for everything that is no connection: the runtime, the listeners, the resolver, trust roots.
+const RESERVED_FILES: usize = 32;
+
+/// The default limits, cut to what the open files suffice for. Clients that took every descriptor would leave none
+/// to dial with, and nobody would be served.
+fn within_open_files(files: usize) -> Limits {
+    let defaults = Limits::default();
+    let pooled = defaults.pooled_connections.min(files / 8);
+    // Each connection needs a second descriptor for its upstream, an association three more.
+    let connections = files.saturating_sub(pooled + RESERVED_FILES) / 2;
+    let connections = defaults.connections.min(connections).max(1);
+    Limits {
+        pooled_connections: pooled,
+        connections,
+        associations: defaults.associations.min((connections / 4).max(1)),
+        ..defaults
+    }
+}
+
+/// How many files may be open, after asking for as many as there may be: a tunnel takes two descriptors, and the
+/// usual soft limit of 1,024 is meant for programs that use `select`.
 #[cfg(unix)]
-fn raise_open_files_limit() {
+fn open_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let mut files = current;
     if current != maximum {
         let raised = setrlimit(
             Resource::Nofile,
@@ -119,14 +144,20 @@ fn raise_open_files_limit() {
                 maximum,
             },
         );
-        if let Err(error) = raised {
-            tracing::debug!(%error, "the limit of open files stays as it is");
+        match raised {
+            Ok(()) => files = maximum,
+            Err(error) => tracing::debug!(%error, "the limit of open files stays as it is"),
         }
     }
+    files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    })
 }
 
 #[cfg(not(unix))]
-fn raise_open_files_limit() {}
+fn open_files() -> usize {
+    usize::MAX
+}
 
 /// The signals that end the proxy.
 struct Signals {

@@ -50,3 +50,69 @@ async fn an_empty_host_is_replaced_by_the_targets() {
     );
     assert!(!head.to_lowercase().contains("host:\r\n"), "{head}");
 }
+
+#[cfg(all(unix, feature = "cli"))]
+mod binary {
+    //! What clients do to the process as a whole.
+
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpStream;
+    use tokio::process::{Child, Command};
+    use tokio::time::timeout;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// The binary with a piped stderr, run after a shell's command, and the address of its HTTP listener.
+    async fn start_after(command: &str) -> (tempfile::TempDir, Child, String) {
+        let home = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{command}; exec \"$@\""), "sh"])
+            .arg(env!("CARGO_BIN_EXE_codex-network-proxy"))
+            .args([
+                "--allow",
+                "127.0.0.1",
+                "--http-addr",
+                "127.0.0.1:0",
+                "--socks-addr",
+                "127.0.0.1:0",
+            ])
+            .env("CODEX_HOME", home.path())
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap();
+            let line = line.expect("the exports");
+            if let Some(address) = line.strip_prefix("export HTTP_PROXY=http://") {
+                break address.to_owned();
+            }
+        };
+        (home, child, address)
+    }
+
+    #[tokio::test]
+    async fn clients_that_take_every_descriptor_leave_enough_to_serve_one() {
+        let (_home, _child, address) = start_after("ulimit -n 64").await;
+        let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = origin.local_addr().unwrap().port();
+        let mut clients = Vec::new();
+        for _ in 0..100 {
+            clients.push(TcpStream::connect(&address).await.unwrap());
+        }
+        let first = &mut clients[0];
+        let request = format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n");
+        first.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 1024];
+        let length = timeout(LIMIT, first.read(&mut answer)).await;
+        let length = length.expect("an answer").unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
