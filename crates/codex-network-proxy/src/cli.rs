@@ -15,9 +15,11 @@ use codex_network_proxy::config::Overrides;
 use tracing_subscriber::EnvFilter;
 
 mod failure;
+mod log;
 mod serve;
 
 use failure::Failure;
+use log::Log;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,7 +102,14 @@ enum LogFormat {
 /// Parses the command line and runs it.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(&arguments);
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&format!("could not start the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(&arguments, log.clone());
     let quiet = arguments.quiet;
     let overrides = Overrides {
         config_file: arguments.config,
@@ -114,7 +123,9 @@ pub(crate) fn run() -> ExitCode {
         http_addr: arguments.http_addr,
         socks_addr: arguments.socks_addr,
     };
-    match serve::run(&overrides, quiet) {
+    let ended = serve::run(&overrides, quiet, &log);
+    log.flush_for_exit();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => {
             complain(&message);
@@ -134,7 +145,7 @@ fn complain(message: &str) {
 }
 
 /// Logs go to stderr: refusals and warnings by default. `RUST_LOG` overrides `-v` and `-q`.
-fn start_log(arguments: &Arguments) {
+fn start_log(arguments: &Arguments, log: Log) {
     let level = match (arguments.quiet, arguments.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
@@ -145,7 +156,7 @@ fn start_log(arguments: &Arguments) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(move || log.clone())
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter)
         .with_target(false);

@@ -13,13 +13,14 @@ use codex_network_proxy::config::{
 use codex_network_proxy::{ErrorKind, Limits, NetworkProxy, NetworkProxyHandle};
 
 use super::failure::Failure;
+use super::log::Log;
 
-pub(super) fn run(overrides: &Overrides, quiet: bool) -> Result<(), Failure> {
+pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), Failure> {
     let sockets = UnixSockets::of_platform();
     let config = LoadedConfig::from_files(overrides, &Environment::of_process(), sockets)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     if let Some(why) = &config.disabled {
-        say(&format!("{why}; nothing to do"));
+        log.say(&format!("{why}; nothing to do"));
         return Ok(());
     }
     let limits = within_open_files(open_files());
@@ -27,13 +28,18 @@ pub(super) fn run(overrides: &Overrides, quiet: bool) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("could not start the runtime")?;
-    let served = runtime.block_on(serve(config, limits, quiet));
+    let served = runtime.block_on(serve(config, limits, quiet, log));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: LoadedConfig, limits: Limits, quiet: bool) -> Result<(), Failure> {
+async fn serve(
+    config: LoadedConfig,
+    limits: Limits,
+    quiet: bool,
+    log: &Log,
+) -> Result<(), Failure> {
     let nothing_allowed =
         config.profile == Some(Profile::Default) && config.rules.allowed.is_empty();
     let origin = origin(&config);
@@ -53,11 +59,11 @@ async fn serve(config: LoadedConfig, limits: Limits, quiet: bool) -> Result<(), 
         _ => Failure::Other(error.into()),
     })?;
     if let Some(addresses) = handle.addresses().filter(|_| !quiet) {
-        greet(addresses, &origin, local, nothing_allowed);
+        greet(log, addresses, &origin, local, nothing_allowed);
     }
     let signal = signals.next().await;
     if !quiet {
-        say(&format!(
+        log.say(&format!(
             "{signal}: finishing open connections (send it again to stop at once)"
         ));
     }
@@ -83,18 +89,24 @@ fn origin(config: &LoadedConfig) -> String {
 }
 
 /// Where it listens on stderr, and on stdout what a shell needs to use it.
-fn greet(addresses: &ListenerAddresses, origin: &str, local: bool, nothing_allowed: bool) {
+fn greet(
+    log: &Log,
+    addresses: &ListenerAddresses,
+    origin: &str,
+    local: bool,
+    nothing_allowed: bool,
+) {
     let socks = match addresses.socks {
         Some(socks) => format!(", socks5h://{socks}"),
         None => String::new(),
     };
-    say(&format!("listening on http://{}{socks}", addresses.http));
-    say(&format!("policy: {origin}"));
+    log.say(&format!("listening on http://{}{socks}", addresses.http));
+    log.say(&format!("policy: {origin}"));
     if nothing_allowed {
-        say(
+        log.say(
             "nothing is allowed yet. To allow a host, pass --allow example.com, or write into config.toml:",
         );
-        say(
+        log.say(
             "default_permissions = \"web\", and below [permissions.web.network]: enabled = true, \
              allowed_domains = [\"example.com\"]",
         );
@@ -104,10 +116,6 @@ fn greet(addresses: &ListenerAddresses, origin: &str, local: bool, nothing_allow
         let _ = writeln!(stdout, "export {name}={value}");
     }
     let _ = stdout.flush();
-}
-
-fn say(line: &str) {
-    let _ = writeln!(anstream::stderr(), "codex-network-proxy: {line}");
 }
 
 /// Descriptors for everything that is no connection: the runtime, the listeners, the resolver, trust roots.

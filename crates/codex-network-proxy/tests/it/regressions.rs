@@ -64,8 +64,15 @@ mod binary {
     use tokio::time::timeout;
 
     const LIMIT: Duration = Duration::from_secs(20);
+    /// Their log lines fill any pipe.
+    const REFUSALS: usize = 1_500;
 
-    /// The binary with a piped stderr, run after a shell's command, and the address of its HTTP listener.
+    /// The binary with a piped stderr, and the address of its HTTP listener.
+    async fn start() -> (tempfile::TempDir, Child, String) {
+        start_after("true").await
+    }
+
+    /// The same, after a shell's command.
     async fn start_after(command: &str) -> (tempfile::TempDir, Child, String) {
         let home = tempfile::tempdir().unwrap();
         let mut child = Command::new("sh")
@@ -95,6 +102,44 @@ mod binary {
             }
         };
         (home, child, address)
+    }
+
+    async fn is_refused(client: &mut TcpStream) -> bool {
+        let request = b"GET http://unlisted.test/ HTTP/1.1\r\nHost: unlisted.test\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = [0; 4096];
+        let read = timeout(LIMIT, client.read(&mut answer)).await;
+        let length = read.expect("an answer").unwrap();
+        answer[..length].starts_with(b"HTTP/1.1 403 ")
+    }
+
+    async fn ends_at_a_signal(mut child: Child) {
+        let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = timeout(LIMIT, child.wait()).await.expect("an end").unwrap();
+        assert!(status.success(), "{status}");
+    }
+
+    #[tokio::test]
+    async fn refusals_go_on_when_stderr_is_closed() {
+        let (_home, mut child, address) = start().await;
+        drop(child.stderr.take());
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        assert!(is_refused(&mut client).await);
+        assert!(is_refused(&mut client).await);
+        drop(client);
+        ends_at_a_signal(child).await;
+    }
+
+    #[tokio::test]
+    async fn refusals_go_on_when_nobody_reads_stderr() {
+        let (_home, child, address) = start().await;
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        for _ in 0..REFUSALS {
+            assert!(is_refused(&mut client).await);
+        }
+        drop(client);
+        ends_at_a_signal(child).await;
     }
 
     #[tokio::test]
