@@ -119,7 +119,7 @@ fn greet(
 }
 
 /// Descriptors for everything that is no connection: the runtime, the listeners, the resolver, trust roots.
-const RESERVED_FILES: usize = 32;
+const RESERVED_FILES: usize = 16;
 
 /// The default limits, cut to what the open files suffice for. Clients that took every descriptor would leave none
 /// to dial with, and nobody would be served.

@@ -362,12 +362,7 @@ async fn a_flood_that_takes_all_descriptors_passes() {
     for _ in 0..60 {
         flood.push(Wire::connect(running.http).await);
     }
-    while !running
-        .line()
-        .await
-        .contains("accepting connections failed")
-    {}
-    // Who is in is served on.
+    // Who is in is served on, the others wait to be accepted.
     served.send(request).await;
     assert!(served.message().await.starts_with("HTTP/1.1 403 "));
     drop((served, flood));
