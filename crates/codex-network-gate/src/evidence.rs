@@ -24,8 +24,10 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// Records a judgement: always an event, and for a refusal an entry in the history and a warning.
     pub(crate) fn record(&self, facts: &Facts<'_>, outcome: &Outcome<'_>) {
+        // The history first: it is ours, while what listens to an event may be anybody's code, and panic.
+        let kept = is_refusal(outcome).then(|| self.history.push(blocked_request(facts, outcome)));
         event::emit(facts, outcome);
-        match (outcome.decision, outcome.reason) {
+        match (outcome.decision, kept) {
             (Decision::Allow, _) => {
                 tracing::info!(
                     door = facts.protocol.as_str(),
@@ -34,12 +36,11 @@ impl Evidence {
                     "allowed"
                 );
             }
-            // A failing resolver is an upstream failure of a permitted name, no refusal (SPEC D2).
-            (_, Some(Reason::DnsLookupFailed(_))) => self.warn(facts, outcome, "failed"),
-            (Decision::Deny | Decision::Ask, _) => {
+            (Decision::Deny | Decision::Ask, Some(kept)) => {
                 self.warn(facts, outcome, "blocked");
-                self.history.push(blocked_request(facts, outcome));
+                kept.tell();
             }
+            (Decision::Deny | Decision::Ask, None) => self.warn(facts, outcome, "failed"),
         }
     }
 
@@ -80,6 +81,16 @@ impl Evidence {
     /// How many refusals there have been.
     pub(crate) fn total(&self) -> u64 {
         self.history.total()
+    }
+}
+
+/// A failing resolver is an upstream failure of a permitted name, and no refusal (SPEC D2).
+fn is_refusal(outcome: &Outcome<'_>) -> bool {
+    match outcome.decision {
+        Decision::Allow => false,
+        Decision::Deny | Decision::Ask => {
+            !matches!(outcome.reason, Some(Reason::DnsLookupFailed(_)))
+        }
     }
 }
 

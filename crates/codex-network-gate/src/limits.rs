@@ -35,6 +35,8 @@ pub struct Limits {
     pub expect_continue: Duration,
     /// How long a tunnel may be idle. `None`, the default, means without limit: clients keep tunnels for hours.
     pub tunnel_idle: Option<Duration>,
+    /// After how long without traffic the system asks whether an upstream is still there (60 s).
+    pub keepalive: Duration,
     /// How long a tunnel may stand still once one of its sides has ended (15 minutes). A side that is gone for good
     /// looks the same, and the other one may never end by itself.
     pub tunnel_half_closed: Duration,
@@ -71,6 +73,7 @@ impl Default for Limits {
             body_idle: Duration::from_secs(900),
             expect_continue: Duration::from_secs(1),
             tunnel_idle: None,
+            keepalive: Duration::from_secs(60),
             tunnel_half_closed: Duration::from_secs(900),
             association_idle: Duration::from_secs(300),
             connections: 16_384,

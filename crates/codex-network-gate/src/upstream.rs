@@ -131,6 +131,9 @@ impl Upstream {
         .map_err(UpstreamError::Connect)?;
         // Small writes must not wait for each other; a failure here costs latency, not correctness.
         let _ = stream.set_nodelay(true);
+        // Nor does one here: an origin that vanished without a word would hold an idle tunnel for longer.
+        let keepalive = socket2::TcpKeepalive::new().with_time(self.limits.keepalive);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         Ok(Connection::new(Io::Tcp(stream)))
     }
 

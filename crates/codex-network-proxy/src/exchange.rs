@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use codex_network_gate::{Connection, Gate, Permit};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -85,7 +86,9 @@ impl Exchange {
             headers::set_absolute_form(&mut request, permit);
         }
         let key = Key::of(permit);
-        if !upgrade && let Some(mut line) = self.kept(&key, permit).await {
+        let shared =
+            !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
+        if shared && let Some(mut line) = self.kept(&key, permit).await {
             let again = repeatable(&request);
             match self.send(&mut line, request, &progress).await {
                 Ok(response) => return Ok(self.answer(response, expectation, Some((key, line)))),
@@ -105,7 +108,7 @@ impl Exchange {
         let mut line = self.open(permit).await?;
         match self.send(&mut line, request, &progress).await {
             Ok(response) => {
-                let kept = (!upgrade).then_some((key, line));
+                let kept = shared.then_some((key, line));
                 Ok(self.answer(response, expectation, kept))
             }
             Err(Failure { error, .. }) => Err(error),
@@ -187,6 +190,8 @@ impl Exchange {
             return response.map(|_| Body::empty());
         }
         let pool = Arc::clone(&self.pool);
+        let kept = kept
+            .filter(|_| !headers::authenticates_connection(response.headers(), &WWW_AUTHENTICATE));
         response.map(|incoming| {
             let give_back = kept.map(|(key, line)| GiveBack::new(pool, key, line));
             Body::upstream(ResponseBody::new(incoming, idle, give_back))

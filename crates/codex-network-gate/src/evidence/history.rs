@@ -78,6 +78,36 @@ impl BlockedRequest {
     }
 }
 
+/// An entry that the history has kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The entry, where somebody listens.
+    spoken: Option<BlockedRequest>,
+    total: u64,
+    buffered: usize,
+}
+
+impl Kept {
+    /// Writes the two log lines of SPEC section L.
+    pub(super) fn tell(&self) {
+        let Some(entry) = &self.spoken else { return };
+        let json = serde_json::to_string(entry).unwrap_or_default();
+        tracing::debug!("CODEX_NETWORK_POLICY_VIOLATION {json}");
+        tracing::debug!(
+            "recorded blocked request telemetry (total={}, host={:?}, reason={}, decision={:?}, \
+             source={:?}, protocol={}, port={:?}, buffered={})",
+            self.total,
+            entry.host,
+            entry.reason,
+            entry.decision,
+            entry.source,
+            entry.protocol,
+            entry.port,
+            self.buffered,
+        );
+    }
+}
+
 /// The ring of entries. Its lock is held for a push or a copy, never across a wait.
 #[derive(Debug, Default)]
 pub(super) struct History(Mutex<Ring>);
@@ -93,30 +123,20 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, entry: BlockedRequest) {
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            let json = serde_json::to_string(&entry).unwrap_or_default();
-            tracing::debug!("CODEX_NETWORK_POLICY_VIOLATION {json}");
+    /// Keeps `entry`. Says nothing: that is [`Kept::tell`]'s part, for what listens may be anybody's code.
+    pub(super) fn push(&self, entry: BlockedRequest) -> Kept {
+        let spoken = tracing::enabled!(tracing::Level::DEBUG).then(|| entry.clone());
+        let mut ring = self.ring();
+        ring.total = ring.total.saturating_add(1);
+        if ring.entries.len() == KEPT {
+            ring.entries.pop_front();
         }
-        let (total, buffered) = {
-            let mut ring = self.ring();
-            ring.total = ring.total.saturating_add(1);
-            if ring.entries.len() == KEPT {
-                ring.entries.pop_front();
-            }
-            ring.entries.push_back(entry.clone());
-            (ring.total, ring.entries.len())
-        };
-        tracing::debug!(
-            "recorded blocked request telemetry (total={total}, host={:?}, reason={}, decision={:?}, \
-             source={:?}, protocol={}, port={:?}, buffered={buffered})",
-            entry.host,
-            entry.reason,
-            entry.decision,
-            entry.source,
-            entry.protocol,
-            entry.port,
-        );
+        ring.entries.push_back(entry);
+        Kept {
+            spoken,
+            total: ring.total,
+            buffered: ring.entries.len(),
+        }
     }
 
     pub(super) fn snapshot(&self) -> Vec<BlockedRequest> {

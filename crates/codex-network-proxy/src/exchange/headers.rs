@@ -216,6 +216,23 @@ pub(super) fn set_absolute_form<B>(request: &mut Request<B>, permit: &Permit) {
     }
 }
 
+/// Whether an answer has no transfer coding but `chunked`. Another one would have to be undone by us, for the field
+/// that names it ends here.
+pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    tokens(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
+}
+
+/// Whether a field names a scheme that authenticates a whole connection (RFC 4559). Such a connection is its
+/// client's, and nobody else may be served over it.
+pub(super) fn authenticates_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        })
+    })
+}
+
 /// Takes from an answer what belongs to the hop behind us. `switched` keeps what a 101 needs.
 pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool) {
     let named = named_by_connection(headers).unwrap_or_default();

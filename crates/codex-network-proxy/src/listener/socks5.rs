@@ -88,31 +88,43 @@ impl SocksListener {
         client: SocketAddr,
         request: Request,
     ) -> Option<Tunnel> {
-        let reply = match self.gate.authorize(access(request, client)).await {
-            Err(denial) => refusal(&denial),
-            Ok(permit) => match self.gate.upstream().open(&permit).await {
-                Err(error) => {
-                    tracing::info!(target = %permit, %error, "upstream failed");
-                    failure(&error)
-                }
-                Ok(upstream) => {
-                    let bound = upstream.local_address().unwrap_or(UNSPECIFIED);
-                    let reply = Reply::Succeeded(bound).encode();
-                    stream.write_all(reply.as_bytes()).await.ok()?;
-                    let gate = Arc::clone(&self.gate);
-                    return Some(Tunnel {
-                        gate,
-                        permit,
-                        upstream,
-                        method: None,
-                        upgrade: false,
-                    });
-                }
-            },
+        // Nobody is asked, and nothing is dialled, for a client that has gone; the gate records that it has.
+        let opened = tokio::select! {
+            opened = self.open(access(request, client)) => opened,
+            () = has_gone(stream) => return None,
         };
-        let _ = stream.write_all(reply.encode().as_bytes()).await;
-        self.linger(stream).await;
-        None
+        match opened {
+            Ok(tunnel) => {
+                let bound = tunnel.upstream.local_address().unwrap_or(UNSPECIFIED);
+                let reply = Reply::Succeeded(bound).encode();
+                stream.write_all(reply.as_bytes()).await.ok()?;
+                Some(tunnel)
+            }
+            Err(reply) => {
+                let _ = stream.write_all(reply.encode().as_bytes()).await;
+                self.linger(stream).await;
+                None
+            }
+        }
+    }
+
+    /// The tunnel, or the reply that says why there is none.
+    async fn open(&self, access: Access<'_>) -> Result<Tunnel, Reply> {
+        let permit = self.gate.authorize(access).await;
+        let permit = permit.map_err(|denial| refusal(&denial))?;
+        match self.gate.upstream().open(&permit).await {
+            Ok(upstream) => Ok(Tunnel {
+                gate: Arc::clone(&self.gate),
+                permit,
+                upstream,
+                method: None,
+                upgrade: false,
+            }),
+            Err(error) => {
+                tracing::info!(target = %permit, %error, "upstream failed");
+                Err(failure(&error))
+            }
+        }
     }
 
     async fn associate(
@@ -167,6 +179,15 @@ impl SocksListener {
             let discard = tokio::io::copy(&mut rest, &mut nowhere);
             let _ = timeout(self.gate.limits().farewell, discard).await;
         }
+    }
+}
+
+/// Returns when the client has closed its side, which no client does before it has its reply. One that has sent
+/// something ahead cannot be watched: its end stands behind what it has sent.
+async fn has_gone(stream: &TcpStream) {
+    match stream.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
     }
 }
 

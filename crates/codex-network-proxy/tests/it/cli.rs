@@ -353,7 +353,7 @@ async fn a_flood_that_takes_all_descriptors_passes() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let mut running = Running::start_as(command, &[]).await;
+    let running = Running::start_as(command, &[]).await;
     let request = "GET http://example.test/ HTTP/1.1\r\n\r\n";
     let mut served = Wire::connect(running.http).await;
     served.send(request).await;

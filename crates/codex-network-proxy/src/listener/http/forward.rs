@@ -9,7 +9,7 @@ use codex_network_gate::Access;
 use codex_network_policy::{Protocol, SocketPath, Target};
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode, request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::downstream::Downstream;
 use super::exit::{Exit, Opened, Upgrade};
@@ -28,7 +28,8 @@ pub(super) async fn handle(
         Ok(found) => found,
         Err(what) => return refusal::bad_request(what),
     };
-    let upgrade = headers::wanted_upgrade(&parts);
+    // What is left of a body would be the tunnel's first bytes, or lost.
+    let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
     if let Err(what) = headers::forwardable(&mut parts, upgrade.clone()) {
         return refusal::bad_request(what);
     }
@@ -73,6 +74,10 @@ pub(super) async fn handle(
         });
         headers::clean_response(response.headers_mut(), true);
         return response;
+    }
+    if !headers::is_plainly_framed(response.headers()) {
+        tracing::info!(target = %permit, "the origin's answer has a transfer coding that is not ours to undo");
+        return refusal::unexpected_answer(door);
     }
     headers::clean_response(response.headers_mut(), false);
     response
