@@ -1,6 +1,11 @@
 //! Defects that were found from outside, each with the bytes that showed it.
 
-use crate::harness::{Origin, Setup};
+use std::sync::Arc;
+
+use codex_network_proxy::NetworkPolicyRequest;
+use tokio::sync::Notify;
+
+use crate::harness::{CONNECT, Event, Origin, Setup, name, request, within};
 
 /// `CONNECT` has no content, so a length hides bytes of the tunnel, or makes them the proxy's.
 #[tokio::test]
@@ -49,6 +54,122 @@ async fn an_empty_host_is_replaced_by_the_targets() {
         "{head}"
     );
     assert!(!head.to_lowercase().contains("host:\r\n"), "{head}");
+}
+
+const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+
+/// What is left of the body would be lost, or become the tunnel's first bytes.
+#[tokio::test]
+async fn a_request_with_a_body_is_not_upgraded() {
+    let world = Setup::usual().start().await;
+    let origin = Origin::start().await;
+    for (body, expected) in [("Content-Length: 4\r\n\r\nbody", false), ("\r\n", true)] {
+        let mut client = world.http().await;
+        client
+            .send(format!(
+                "POST http://origin.test:{}/ HTTP/1.1\r\n{UPGRADE}{body}",
+                origin.port
+            ))
+            .await;
+        let mut upstream = origin.accept().await;
+        let head = upstream.head().await.to_lowercase();
+        assert_eq!(
+            head.contains("\r\nupgrade: websocket\r\n"),
+            expected,
+            "{head}"
+        );
+    }
+}
+
+/// The field that names the coding ends at the proxy, so the client could not undo it.
+#[tokio::test]
+async fn an_answer_with_another_transfer_coding_is_an_upstream_failure() {
+    let world = Setup::usual().start().await;
+    let origin = Origin::start().await;
+    for (coding, status) in [("gzip, chunked", 502), ("Chunked", 200)] {
+        let mut client = world.http().await;
+        client
+            .send(format!(
+                "GET http://origin.test:{}/ HTTP/1.1\r\n\r\n",
+                origin.port
+            ))
+            .await;
+        let mut upstream = origin.accept().await;
+        upstream.head().await;
+        upstream
+            .send(format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n0\r\n\r\n"
+            ))
+            .await;
+        let head = client.head().await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{coding}: {head}"
+        );
+    }
+}
+
+/// NTLM and Negotiate authenticate a connection: whoever came next on it would be taken for its first client.
+#[tokio::test]
+async fn an_authenticated_connection_is_not_shared() {
+    let world = Setup::usual().start().await;
+    let origin = Origin::start().await;
+    for (request, answer, shared) in [
+        ("Authorization: NTLM abc\r\n", "200 OK\r\n", false),
+        ("", "401 No\r\nWWW-Authenticate: Negotiate\r\n", false),
+        (
+            "Authorization: Basic abc\r\n",
+            "401 No\r\nWWW-Authenticate: Basic\r\n",
+            true,
+        ),
+    ] {
+        let mut client = world.http().await;
+        let url = format!("http://origin.test:{}/", origin.port);
+        client
+            .send(format!("GET {url} HTTP/1.1\r\n{request}\r\n"))
+            .await;
+        let mut upstream = origin.accept().await;
+        upstream.head().await;
+        upstream
+            .send(format!("HTTP/1.1 {answer}Content-Length: 0\r\n\r\n"))
+            .await;
+        client.head().await;
+        client.send(format!("GET {url} HTTP/1.1\r\n\r\n")).await;
+        if shared {
+            upstream.head().await;
+        } else {
+            // Another connection, and the end of this one.
+            origin.accept().await.head().await;
+            upstream.closed().await;
+        }
+    }
+}
+
+/// Nobody is asked about a client that has gone, and the record says that it has.
+#[tokio::test]
+async fn a_socks_client_that_hangs_up_while_it_is_judged_is_noticed() {
+    let asked = Arc::new(Notify::new());
+    let at_decider = Arc::clone(&asked);
+    let world = Setup::new()
+        .decider(move |_: NetworkPolicyRequest| {
+            at_decider.notify_one();
+            std::future::pending()
+        })
+        .start()
+        .await;
+    let mut client = world.greeted().await;
+    client
+        .send(request(CONNECT, &name(b"target.test", 443)))
+        .await;
+    within("the question", asked.notified()).await;
+    drop(client);
+    let events: Vec<String> = world.audit.next().await.iter().map(Event::line).collect();
+    assert_eq!(
+        events,
+        [
+            "socks5_tcp deny target.test:443 reason=cancelled method=none source=baseline_policy scope=domain override=false"
+        ]
+    );
 }
 
 #[cfg(all(unix, feature = "cli"))]
