@@ -88,8 +88,11 @@ impl Exchange {
         let key = Key::of(permit);
         let shared =
             !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
-        if shared && let Some(mut line) = self.kept(&key, permit).await {
-            let again = repeatable(&request);
+        if shared && let Some((mut line, rested)) = self.kept(&key, permit).await {
+            // Origins close connections after one answer, or that rest; those in use need no copy of the request.
+            let in_use = line.proven && rested < AT_REST;
+            line.proven = true;
+            let again = if in_use { None } else { repeatable(&request) };
             match self.send(&mut line, request, &progress).await {
                 Ok(response) => return Ok(self.answer(response, expectation, Some((key, line)))),
                 Err(Failure {
@@ -115,10 +118,10 @@ impl Exchange {
         }
     }
 
-    /// A kept connection that is ready, over an address that this permit admits.
-    async fn kept(&self, key: &Key, permit: &Permit) -> Option<Line> {
+    /// A kept connection that is ready, over an address that this permit admits, and how long nobody has used it.
+    async fn kept(&self, key: &Key, permit: &Permit) -> Option<(Line, Duration)> {
         loop {
-            let mut line = self.pool.take(key)?;
+            let (mut line, rested) = self.pool.take(key)?;
             let admitted = match line.peer {
                 Some(peer) => permit.addresses().any(|address| address == peer),
                 None => permit.is_via_parent(),
@@ -130,7 +133,7 @@ impl Exchange {
             if line.sender.is_ready()
                 || matches!(timeout(READY_WAIT, line.sender.ready()).await, Ok(Ok(())))
             {
-                return Some(line);
+                return Some((line, rested));
             }
         }
     }
@@ -141,7 +144,11 @@ impl Exchange {
             .peer_address()
             .filter(|_| !permit.is_via_parent());
         let sender = handshake(connection, self.gate.limits().request_head_bytes).await?;
-        Ok(Line { sender, peer })
+        Ok(Line {
+            sender,
+            peer,
+            proven: false,
+        })
     }
 
     async fn send(
@@ -198,6 +205,9 @@ impl Exchange {
         })
     }
 }
+
+/// After how long without use an origin may be about to close a connection.
+const AT_REST: Duration = Duration::from_millis(500);
 
 /// How long a kept connection may take to become ready after its last answer.
 const READY_WAIT: Duration = Duration::from_millis(20);

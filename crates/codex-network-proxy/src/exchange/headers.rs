@@ -145,36 +145,43 @@ pub(crate) fn forwardable(
 ) -> Result<(), BadRequest> {
     let chunked = check_framing(parts)?;
     let named = named_by_connection(&parts.headers)?;
-    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 2);
     // An empty one says as little as none.
     let has_host = parts
         .headers
         .get(HOST)
         .is_some_and(|host| !host.as_bytes().trim_ascii().is_empty());
-    if !has_host
-        && let Some(authority) = parts.uri.authority()
-        && let Ok(value) = HeaderValue::from_str(authority.as_str())
-    {
-        headers.insert(HOST, value);
-    }
-    for (name, value) in &parts.headers {
-        let of_this_hop = is_hop_by_hop(name)
+    let ends_here = |name: &HeaderName| {
+        is_hop_by_hop(name)
             || [PROXY_AUTHORIZATION, TE, UNIX_SOCKET, HTTP2_SETTINGS].contains(name)
             // The library writes a trailer section only where `Trailer` announces it.
             || (*name == TRAILER && !chunked)
             // Chunked has been taken for the one meaning; the length beside it is void.
             || (*name == CONTENT_LENGTH && chunked)
             || (*name == HOST && !has_host)
-            || named.contains(name);
-        if !of_this_hop {
-            headers.append(name.clone(), value.clone());
+            || named.contains(name)
+    };
+    // Written anew only where something goes, for to remove a field would change the order of the rest.
+    if !has_host || parts.headers.keys().any(ends_here) {
+        let mut headers = HeaderMap::with_capacity(parts.headers.len() + 2);
+        if !has_host
+            && let Some(authority) = parts.uri.authority()
+            && let Ok(value) = HeaderValue::from_str(authority.as_str())
+        {
+            headers.insert(HOST, value);
         }
+        for (name, value) in &parts.headers {
+            if !ends_here(name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        parts.headers = headers;
     }
     if let Some(protocol) = upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol);
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, protocol);
     }
-    parts.headers = headers;
     parts.uri = Uri::from(
         parts
             .uri

@@ -13,4 +13,6 @@ use super::request_body::RequestBody;
 pub(super) struct Line {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) peer: Option<SocketAddr>,
+    /// Whether it has been used again after its first answer, so that its origin is known to keep connections.
+    pub(super) proven: bool,
 }

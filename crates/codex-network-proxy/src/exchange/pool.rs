@@ -60,15 +60,16 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection for `key` that has been idle for the shortest time.
-    pub(super) fn take(&self, key: &Key) -> Option<Line> {
+    /// The connection for `key` that has been idle for the shortest time, and that time.
+    pub(super) fn take(&self, key: &Key) -> Option<(Line, Duration)> {
         let mut idle = self.idle();
         loop {
             // An emptied entry stays until the next sweep: its connection is likely to come back.
             let (line, since) = idle.lines.get_mut(key)?.pop()?;
             idle.count -= 1;
-            if !line.sender.is_closed() && since.elapsed() < self.longest {
-                return Some(line);
+            let rested = since.elapsed();
+            if !line.sender.is_closed() && rested < self.longest {
+                return Some((line, rested));
             }
         }
     }
