@@ -129,7 +129,8 @@ pub(crate) struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    /// Records the judgement's outcome, and ends it unless the outcome only precedes a mode guard's no.
+    /// Records an outcome. From here on a drop records nothing more: what else a judgement leaves, such as a mode
+    /// guard's no behind the lists' yes, follows without a wait.
     pub(crate) fn record(&mut self, outcome: &Outcome<'_>) {
         self.finished = true;
         self.evidence.record(&self.facts, outcome);

@@ -452,3 +452,44 @@ fn a_judgement_that_has_ended_is_recorded_once() {
     assert_eq!(capture.take_audit().len(), 2);
     assert_eq!(evidence.total(), 1);
 }
+
+/// What an embedder may install.
+struct Panics;
+
+impl tracing::Subscriber for Panics {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("a subscriber of somebody else");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_refusal_is_kept_although_a_subscriber_panics() {
+    let evidence = Evidence::default();
+    let target = host("refused.test", 443);
+    let facts = facts(Protocol::HttpsConnect, &target, Some("CONNECT"));
+    let recorded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        tracing::subscriber::with_default(Panics, || {
+            let outcome = refused(&Reason::NotAllowed, Source::BaselinePolicy);
+            evidence.record(&facts, &outcome);
+        });
+    }));
+    assert!(recorded.is_err(), "the subscriber was not called");
+    assert_eq!(evidence.total(), 1);
+    assert_eq!(evidence.snapshot()[0].host, "refused.test");
+}
