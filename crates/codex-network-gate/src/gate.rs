@@ -197,7 +197,9 @@ impl Gate {
             (Ruling::Unlisted | Ruling::Deny(_), _) => false,
         };
         let addresses: Vec<IpAddr> = permit.addresses().map(|address| address.ip()).collect();
+        let way_out = !(permit.is_via_parent() && snapshot.policy.is_direct_only());
         allowed
+            && way_out
             && match permit.target() {
                 Target::Host { host, .. } => snapshot.policy.admit(host, &addresses).is_ok(),
                 Target::Unix(_) => true,
@@ -301,6 +303,7 @@ impl Gate {
     async fn way_to(&self, policy: &Policy, access: &Access<'_>, host: &Host, port: u16) -> Judged {
         let secure = access.tls || access.protocol == Protocol::HttpsConnect;
         let parent = match access.protocol {
+            _ if policy.is_direct_only() => None,
             Protocol::Http | Protocol::HttpsConnect => self.parents.route(host, port, secure),
             Protocol::Socks5Tcp | Protocol::Socks5Udp => None,
         };

@@ -79,6 +79,7 @@ fn answer_file(name: &str, text: &str) -> Anything<String> {
                     }
                 }
                 ["disabled"] => rules.enabled = false,
+                ["pinned"] => rules.pinned = true,
                 ["mode", "limited"] => rules.mode = Mode::Limited,
                 ["allow-local-binding"] => rules.allow_local_binding = true,
                 ["allow", pattern] => rules.allowed.push(Rule {

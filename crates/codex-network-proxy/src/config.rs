@@ -180,6 +180,8 @@ impl LoadedConfig {
             enabled: settings.enabled,
             mode: settings.mode,
             allow_local_binding: settings.allow_local_binding,
+            pinned: false,
+            direct_only: !settings.allow_upstream_proxy,
             allowed: network.allowed,
             denied: network.denied,
             sockets: SocketRules {

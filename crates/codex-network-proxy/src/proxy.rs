@@ -176,21 +176,19 @@ impl NetworkProxyBuilder {
     }
 }
 
+/// The parents of the environment, whether or not the policy lets them be used: a later policy may.
 fn parents(
     given: Option<ParentProxies>,
     allowed: bool,
     listeners: &ListenerAddresses,
 ) -> ParentProxies {
-    if !allowed {
-        return ParentProxies::default();
-    }
     let (mut parents, warnings) =
         given.map_or_else(ParentProxies::of_process, |parents| (parents, Vec::new()));
     let own: Vec<SocketAddr> = std::iter::once(listeners.http)
         .chain(listeners.socks)
         .collect();
     let own = parents.without_listeners(&own);
-    for warning in warnings.iter().chain(&own) {
+    for warning in warnings.iter().chain(&own).filter(|_| allowed) {
         tracing::warn!("{warning}");
     }
     parents
