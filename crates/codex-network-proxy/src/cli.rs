@@ -50,6 +50,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Set a key above all files, such as permissions.web.network.mode=limited; may be repeated
+    #[arg(short = 'c', value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+
     /// Take [permissions.NAME.network] instead of what `default_permissions` names
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -113,6 +117,7 @@ pub(crate) fn run() -> ExitCode {
     let quiet = arguments.quiet;
     let overrides = Overrides {
         config_file: arguments.config,
+        settings: arguments.settings,
         profile: arguments.profile,
         allow: arguments.allow,
         deny: arguments.deny,
@@ -122,6 +127,7 @@ pub(crate) fn run() -> ExitCode {
         }),
         http_addr: arguments.http_addr,
         socks_addr: arguments.socks_addr,
+        ..Overrides::default()
     };
     let ended = serve::run(&overrides, quiet, &log);
     log.flush_for_exit();

@@ -35,6 +35,7 @@ mod exchange;
 mod listener;
 mod proxy;
 mod relay;
+mod reload;
 mod tunnel;
 
 pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
@@ -46,6 +47,7 @@ pub use codex_network_gate::{
 pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
 pub use error::{Error, ErrorKind};
 pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
+pub use reload::PolicyStatus;
 
 /// The README's example compiles as it is printed.
 #[cfg(doctest)]

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use codex_network_gate::{
     BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver,
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
+use crate::reload::{PolicyStatus, Reload, Requests};
 
 /// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
 #[derive(Clone, Default)]
@@ -33,6 +35,7 @@ pub struct NetworkProxyBuilder {
     parents: Option<ParentProxies>,
     limits: Limits,
     unix_sockets: Option<UnixSockets>,
+    stays: bool,
 }
 
 /// Where the settings come from.
@@ -127,6 +130,13 @@ impl NetworkProxyBuilder {
         self
     }
 
+    /// Whether a configuration that was read from files is read again when they change. By default it is.
+    #[must_use]
+    pub fn reload(mut self, reload: bool) -> Self {
+        self.stays = !reload;
+        self
+    }
+
     /// Reads and checks the configuration and compiles the policy. Nothing is bound yet.
     ///
     /// # Errors
@@ -149,15 +159,12 @@ impl NetworkProxyBuilder {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let LoadedConfig {
-            settings,
-            rules,
-            listeners,
-            disabled,
-            ..
-        } = config;
-        let parents = parents(self.parents, settings.allow_upstream_proxy, &listeners);
-        let gate = Gate::builder(Policy::compile(rules))
+        let parents = parents(
+            self.parents,
+            config.settings.allow_upstream_proxy,
+            &config.listeners,
+        );
+        let gate = Gate::builder(Policy::compile(config.rules.clone()))
             .decider(self.decider)
             .parents(parents)
             .limits(self.limits);
@@ -167,11 +174,17 @@ impl NetworkProxyBuilder {
         };
         Ok(NetworkProxy {
             gate: Arc::new(gate.build()),
-            configured: listeners,
+            configured: config.listeners,
             bound: Arc::default(),
-            offers_udp: settings.enable_socks5_udp,
-            allow_local_binding: settings.allow_local_binding,
-            enabled: disabled.is_none(),
+            offers_udp: config.settings.enable_socks5_udp,
+            allow_local_binding: config.settings.allow_local_binding,
+            enabled: config.disabled.is_none(),
+            stays: self.stays,
+            status: watch::Sender::new(PolicyStatus {
+                config: Arc::new(config),
+                since: SystemTime::now(),
+                failure: None,
+            }),
         })
     }
 }
@@ -203,6 +216,8 @@ pub struct NetworkProxy {
     offers_udp: bool,
     allow_local_binding: bool,
     enabled: bool,
+    stays: bool,
+    status: watch::Sender<PolicyStatus>,
 }
 
 impl fmt::Debug for NetworkProxy {
@@ -271,6 +286,12 @@ impl NetworkProxy {
         self.gate.blocked_total()
     }
 
+    /// Which configuration is in force, and a wake-up whenever another one is.
+    #[must_use]
+    pub fn policy_status(&self) -> watch::Receiver<PolicyStatus> {
+        self.status.subscribe()
+    }
+
     /// Binds the listeners and serves them in tasks of the current runtime, until the handle is shut down or
     /// dropped. A proxy that its configuration disables binds nothing and returns a finished handle.
     ///
@@ -294,6 +315,7 @@ impl NetworkProxy {
                 stop,
                 tasks,
                 addresses: None,
+                requests: Requests::default(),
             });
         }
         let limits = self.gate.limits();
@@ -322,12 +344,22 @@ impl NetworkProxy {
                 );
             }
         }
+        let requests = Requests::default();
+        let reload = Reload::new(
+            Arc::clone(&self.gate),
+            self.status.clone(),
+            requests.clone(),
+        );
+        if let Some(reload) = reload.filter(|_| !self.stays) {
+            tasks.spawn(reload.run(stop.subscribe()));
+        }
         // A second run of the same proxy keeps the first one's addresses here; its handle knows its own.
         let _ = self.bound.set(bound);
         Ok(NetworkProxyHandle {
             stop,
             tasks,
             addresses: Some(bound),
+            requests,
         })
     }
 
@@ -354,6 +386,7 @@ pub struct NetworkProxyHandle {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     addresses: Option<ListenerAddresses>,
+    requests: Requests,
 }
 
 impl NetworkProxyHandle {
@@ -361,6 +394,11 @@ impl NetworkProxyHandle {
     #[must_use]
     pub fn addresses(&self) -> Option<&ListenerAddresses> {
         self.addresses.as_ref()
+    }
+
+    /// Reads the config files again, changed or not. Without files, or where reloading is off, nothing happens.
+    pub fn reload(&self) {
+        self.requests.request();
     }
 
     /// Waits for the proxy to end. A disabled proxy has ended already.

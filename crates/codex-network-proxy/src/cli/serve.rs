@@ -1,7 +1,7 @@
 //! Serving: what the binary does without a subcommand.
 //!
 //! Loads the configuration, starts the proxy, says where it listens and what to export, and drains on SIGINT and
-//! SIGTERM.
+//! SIGTERM; SIGHUP reads the config files again.
 
 use std::io::Write as _;
 
@@ -61,7 +61,12 @@ async fn serve(
     if let Some(addresses) = handle.addresses().filter(|_| !quiet) {
         greet(log, addresses, &origin, local, nothing_allowed);
     }
-    let signal = signals.next().await;
+    let signal = loop {
+        match signals.next().await {
+            Signal::Reload => handle.reload(),
+            Signal::End(signal) => break signal,
+        }
+    };
     if !quiet {
         log.say(&format!(
             "{signal}: finishing open connections (send it again to stop at once)"
@@ -72,9 +77,10 @@ async fn serve(
 
 /// Drains, or stops at once at the second signal.
 async fn finish(handle: NetworkProxyHandle, mut signals: Signals) -> Result<(), Failure> {
+    let again = async { while let Signal::Reload = signals.next().await {} };
     tokio::select! {
         ended = handle.shutdown() => ended.map_err(|error| Failure::Other(error.into())),
-        _ = signals.next() => Ok(()),
+        () = again => Ok(()),
     }
 }
 
@@ -167,8 +173,18 @@ fn open_files() -> usize {
     usize::MAX
 }
 
-/// The signals that end the proxy.
+/// What a signal asks for.
+enum Signal {
+    /// SIGHUP: read the config files again.
+    Reload,
+    /// End, with the name of the signal.
+    End(&'static str),
+}
+
+/// The signals that a proxy heeds.
 struct Signals {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -180,15 +196,17 @@ impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::End("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::End("SIGINT"),
         }
     }
 }
@@ -199,9 +217,9 @@ impl Signals {
         Ok(Self {})
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
+            Ok(()) => Signal::End("Ctrl-C"),
             // Without a console there is nothing to wait for; the process is ended from outside.
             Err(_) => std::future::pending().await,
         }

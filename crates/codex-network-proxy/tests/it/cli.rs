@@ -189,6 +189,29 @@ async fn a_config_governs_and_the_mode_can_be_set() {
     assert_eq!(running.end("TERM").await.0, Some(0));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn sighup_reads_the_config_again_and_ends_nothing() {
+    let home = home(
+        "default_permissions = \"p\"\n[permissions.p.network]\nenabled = true\nallowed_domains = [\"a.invalid\"]\n",
+    );
+    let mut running = Running::start(home.path(), &["-v"]).await;
+    // Nothing has changed, so only the signal can be the reason.
+    let id = running.child.id().unwrap().to_string();
+    let killed = Command::new("kill").args(["-s", "HUP", &id]).status().await;
+    assert!(killed.unwrap().success());
+    while !running
+        .line()
+        .await
+        .contains("reloaded config from config layers")
+    {}
+    let answer = running
+        .answer("GET http://b.invalid/ HTTP/1.1\r\n\r\n")
+        .await;
+    assert!(answer.contains(r#""reason":"not_allowed""#), "{answer}");
+    assert_eq!(running.end("TERM").await.0, Some(0));
+}
+
 #[tokio::test]
 async fn a_mistake_in_the_config_is_shown_and_exits_with_two() {
     let home = home(

@@ -15,4 +15,5 @@ mod load;
 mod parity;
 mod refusals;
 mod regressions;
+mod reload;
 mod socks;
