@@ -32,6 +32,7 @@ mod builder;
 mod decider;
 mod error;
 mod evidence;
+mod fingerprint;
 mod gate;
 mod limits;
 mod listeners;
@@ -48,7 +49,8 @@ pub use decider::{
 };
 pub use error::UpstreamError;
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
-pub use gate::{Access, Denial, Gate};
+pub use fingerprint::Fingerprint;
+pub use gate::{Access, Breach, ClientHello, Denial, Gate, HelloName, InnerRequest, Proof};
 pub use limits::Limits;
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};

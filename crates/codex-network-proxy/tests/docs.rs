@@ -39,6 +39,9 @@ fn every_reason_is_described_with_its_header() {
         Reason::ProxyDisabled,
         Reason::UnixSocketUnsupported,
         Reason::DnsLookupFailed(LookupFailure::Failed),
+        Reason::ServerNameMismatch,
+        Reason::EncryptedHello,
+        Reason::OriginNotVerified,
         Reason::Cancelled,
         Reason::PolicyDenied,
     ];
@@ -64,6 +67,9 @@ fn every_reason_is_described_with_its_header() {
             | Reason::ProxyDisabled
             | Reason::UnixSocketUnsupported
             | Reason::DnsLookupFailed(_)
+            | Reason::ServerNameMismatch
+            | Reason::EncryptedHello
+            | Reason::OriginNotVerified
             | Reason::Cancelled
             | Reason::PolicyDenied => {}
             Reason::Invented(word) => drop::<InventedReason>(word),

@@ -17,6 +17,7 @@ use crate::evidence::capture::Capture;
 
 mod addresses;
 mod decisions;
+mod inside;
 mod notes;
 mod parents;
 mod sockets;
@@ -241,6 +242,7 @@ fn usual_method(door: Protocol) -> Option<&'static str> {
     match door {
         Protocol::Http => Some("GET"),
         Protocol::HttpsConnect => Some("CONNECT"),
+        Protocol::Https => Some("GET"),
         Protocol::Socks5Tcp | Protocol::Socks5Udp => None,
     }
 }

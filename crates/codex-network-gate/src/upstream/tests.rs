@@ -57,6 +57,8 @@ fn permit(protocol: Protocol, target: &str, route: Route) -> Permit {
         generation: 1,
         approved: false,
         tls: false,
+        intercepted: false,
+        rule: None,
     })
 }
 

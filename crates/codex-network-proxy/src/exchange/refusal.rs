@@ -111,6 +111,9 @@ pub(crate) fn denied(denial: &Denial, door: Door) -> Response<Body> {
         | Reason::Denied
         | Reason::MethodNotAllowed
         | Reason::MitmRequired
+        | Reason::ServerNameMismatch
+        | Reason::EncryptedHello
+        | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => blocked(denial, door),

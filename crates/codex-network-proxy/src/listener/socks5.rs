@@ -267,6 +267,9 @@ fn refusal(denial: &Denial) -> Reply {
         | Reason::MitmRequired
         | Reason::ProxyDisabled
         | Reason::UnixSocketUnsupported
+        | Reason::ServerNameMismatch
+        | Reason::EncryptedHello
+        | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => Reply::NotAllowed,
