@@ -134,7 +134,8 @@ impl Upstream {
         // Nor does one here: an origin that vanished without a word would hold an idle tunnel for longer.
         let keepalive = socket2::TcpKeepalive::new().with_time(self.limits.keepalive);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        Ok(Connection::new(Io::Tcp(stream)))
+        let peer = stream.peer_addr().ok();
+        Ok(Connection::new(Io::Tcp(stream), peer))
     }
 
     async fn start_tls(
@@ -157,7 +158,7 @@ impl Upstream {
             .await
             .map_err(|_| UpstreamError::Timeout("connecting"))?
             .map_err(UpstreamError::Connect)?;
-        Ok(Connection::new(Io::Unix(stream)))
+        Ok(Connection::new(Io::Unix(stream), None))
     }
 
     #[cfg(not(unix))]

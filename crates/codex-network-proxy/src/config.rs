@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use codex_network_policy::{Rules, SocketRules, TlsRules};
+use codex_network_policy::{Interception, Rules, SocketRules, TlsRules};
 
 pub use codex_network_policy::Mode as NetworkMode;
 pub use error::ConfigError;
@@ -187,7 +187,11 @@ impl LoadedConfig {
                 allow_all: settings.dangerously_allow_all_unix_sockets,
                 allowed: network.sockets,
             },
-            tls: TlsRules::default(),
+            tls: TlsRules {
+                interception: Interception::Unavailable,
+                encrypted_hello: settings.encrypted_client_hello,
+                verify_origin: settings.verify_origin,
+            },
         };
         Ok(Self {
             settings,

@@ -32,10 +32,12 @@ pub mod client_env;
 pub mod config;
 mod error;
 mod exchange;
+mod hello;
 mod listener;
 mod proxy;
 mod relay;
 mod tunnel;
+mod watch;
 
 pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
 pub use codex_network_gate::{

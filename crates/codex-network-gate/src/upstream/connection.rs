@@ -17,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub struct Connection {
     io: Io,
+    /// What was dialled, where this is a direct connection over IP.
+    peer: Option<SocketAddr>,
     /// Bytes that came with a parent's answer and belong to the tunnel.
     early: Bytes,
 }
@@ -32,9 +34,10 @@ pub(super) enum Io {
 }
 
 impl Connection {
-    pub(super) fn new(io: Io) -> Self {
+    pub(super) fn new(io: Io, peer: Option<SocketAddr>) -> Self {
         Self {
             io,
+            peer,
             early: Bytes::new(),
         }
     }
@@ -52,6 +55,7 @@ impl Connection {
             Self {
                 io: Io::Tcp(stream),
                 early,
+                ..
             } if early.is_empty() => Ok(stream),
             other => Err(other),
         }
@@ -60,7 +64,7 @@ impl Connection {
     /// The address that was dialled, where this is a direct connection over IP.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.tcp()?.peer_addr().ok()
+        self.peer
     }
 
     /// Our end's address, where this is a connection over IP.

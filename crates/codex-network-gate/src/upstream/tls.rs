@@ -30,6 +30,7 @@ impl Verifier {
         let config = self.0.get_or_try_init(load).await?;
         let connector = TlsConnector::from(Arc::clone(config));
         let name = server_name(host)?;
+        let peer = connection.peer_address();
         let io = match connection.into_tcp() {
             Ok(stream) => {
                 let stream = connector.connect(name, stream).await;
@@ -40,7 +41,7 @@ impl Verifier {
                 Io::Nested(Box::new(stream.map_err(UpstreamError::Tls)?))
             }
         };
-        Ok(Connection::new(io))
+        Ok(Connection::new(io, peer))
     }
 }
 

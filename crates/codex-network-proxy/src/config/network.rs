@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use codex_network_policy::{Mode, Origin, Rule, SocketRule};
+use codex_network_policy::{EncryptedHello, Mode, Origin, Rule, SocketRule};
 
 use super::entry::{Entry, Table};
 use super::error::{ConfigError, clip};
@@ -167,6 +167,13 @@ impl Network {
             "allow_local_binding" => settings.allow_local_binding = entry.boolean()?,
             "mitm" if entry.is_table() => return Err(hooks(entry)),
             "mitm" => settings.mitm = entry.boolean()?,
+            "encrypted_client_hello" => {
+                settings.encrypted_client_hello = entry.choice(&[
+                    ("allow", EncryptedHello::Allow),
+                    ("deny", EncryptedHello::Deny),
+                ])?
+            }
+            "verify_origin" => settings.verify_origin = entry.boolean()?,
             unknown => {
                 let message = format!(
                     "unknown key `{}` in [{}]",
@@ -201,7 +208,7 @@ impl Network {
 }
 
 /// The keys that a network table may have.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "enabled",
     "proxy_url",
     "enable_socks5",
@@ -216,6 +223,8 @@ const KEYS: [&str; 16] = [
     "allow_unix_sockets",
     "allow_local_binding",
     "mitm",
+    "encrypted_client_hello",
+    "verify_origin",
     "domains",
     "unix_sockets",
 ];

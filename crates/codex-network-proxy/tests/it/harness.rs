@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 mod audit;
 mod socks;
+pub(crate) mod tls;
 mod wire;
 
 pub(crate) use audit::{Audit, Event};

@@ -16,3 +16,4 @@ mod parity;
 mod refusals;
 mod regressions;
 mod socks;
+mod tunnels;

@@ -51,13 +51,13 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
     let permit = gate.authorize(access).await;
     let permit = permit.map_err(|denial| refusal::denied(&denial, Door::Connect))?;
     match gate.upstream().open(&permit).await {
-        Ok(upstream) => Ok(Tunnel {
-            gate: Arc::clone(gate),
+        Ok(upstream) => Ok(Tunnel::new(
+            Arc::clone(gate),
             permit,
             upstream,
-            method: Some(METHOD),
-            upgrade: false,
-        }),
+            Some(METHOD),
+            downstream.client,
+        )),
         Err(error) => {
             tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
             let error = ExchangeError::Upstream(error);

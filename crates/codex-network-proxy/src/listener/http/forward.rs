@@ -67,6 +67,7 @@ pub(super) async fn handle(
             gate: Arc::clone(&downstream.gate),
             permit,
             upstream: answered,
+            client: downstream.client,
         };
         downstream.leave_http(Exit {
             tunnel: Opened::Upgrade(upgrade),
