@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::permit::{Grant, Permit};
 use crate::resolve::{self, LookupAnswer, Lookups, Resolver};
+use crate::roots::TrustRoots;
 use crate::route::{ParentProxies, Route};
 use crate::store::{PolicyStore, Snapshot};
 use crate::upstream::Upstream;
@@ -89,6 +90,7 @@ impl Gate {
         resolver: Arc<dyn Resolver>,
         parents: ParentProxies,
         limits: Limits,
+        roots: TrustRoots,
     ) -> Self {
         let limits = Arc::new(limits);
         let lookups = Arc::new(Lookups::new(resolver, Arc::clone(&limits)));
@@ -102,6 +104,7 @@ impl Gate {
                 Arc::clone(&limits),
                 Arc::clone(&lookups),
                 Arc::clone(&listeners),
+                roots,
             ),
             lookups,
             limits,

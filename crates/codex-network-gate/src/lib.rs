@@ -38,6 +38,7 @@ mod limits;
 mod listeners;
 mod permit;
 mod resolve;
+mod roots;
 mod route;
 mod store;
 mod upstream;
@@ -47,13 +48,14 @@ pub use decider::{
     NetworkDecision, NetworkDecisionSource, NetworkPolicyDecider, NetworkPolicyDecision,
     NetworkPolicyRequest, NetworkPolicyRequestArgs, NetworkProtocol,
 };
-pub use error::UpstreamError;
+pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
 pub use fingerprint::Fingerprint;
 pub use gate::{Access, Breach, ClientHello, Denial, Gate, HelloName, InnerRequest, Proof};
 pub use limits::Limits;
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};
+pub use roots::TrustRoots;
 pub use route::ParentProxies;
 pub use store::{PolicyStore, Snapshot};
-pub use upstream::{Connection, Datagrams, Upstream};
+pub use upstream::{Connection, Datagrams, HttpOffer, Upstream};

@@ -43,7 +43,7 @@ pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
 pub use codex_network_gate::{
     BlockedRequest, BlockedRequestArgs, Limits, NetworkDecision, NetworkDecisionSource,
     NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest, NetworkPolicyRequestArgs,
-    NetworkProtocol, ParentProxies, Resolver,
+    NetworkProtocol, ParentProxies, Resolver, TrustRoots,
 };
 pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
 pub use error::{Error, ErrorKind};

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use codex_network_gate::{
-    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver,
+    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots,
 };
 use codex_network_policy::{Mode, Policy};
 use tokio::sync::{Semaphore, watch};
@@ -33,6 +33,8 @@ pub struct NetworkProxyBuilder {
     parents: Option<ParentProxies>,
     limits: Limits,
     unix_sockets: Option<UnixSockets>,
+    roots: TrustRoots,
+    environment: Option<Environment>,
 }
 
 /// Where the settings come from.
@@ -127,6 +129,20 @@ impl NetworkProxyBuilder {
         self
     }
 
+    /// Trusts these issuers when the proxy speaks TLS with an origin or a parent. By default those of the system.
+    #[must_use]
+    pub fn trust_roots(mut self, roots: TrustRoots) -> Self {
+        self.roots = roots;
+        self
+    }
+
+    /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
     /// Reads and checks the configuration and compiles the policy. Nothing is bound yet.
     ///
     /// # Errors
@@ -138,10 +154,9 @@ impl NetworkProxyBuilder {
     )]
     pub async fn build(self) -> Result<NetworkProxy, Error> {
         let sockets = self.unix_sockets.unwrap_or_else(UnixSockets::of_platform);
+        let environment = self.environment.unwrap_or_else(Environment::of_process);
         let config = match self.source {
-            Source::Files => {
-                LoadedConfig::from_files(&self.overrides, &Environment::of_process(), sockets)
-            }
+            Source::Files => LoadedConfig::from_files(&self.overrides, &environment, sockets),
             Source::Given(config) => LoadedConfig::from_config(*config, &self.overrides, sockets),
             Source::Loaded(config) => Ok(*config),
         }
@@ -160,7 +175,8 @@ impl NetworkProxyBuilder {
         let gate = Gate::builder(Policy::compile(rules))
             .decider(self.decider)
             .parents(parents)
-            .limits(self.limits);
+            .limits(self.limits)
+            .trust_roots(self.roots);
         let gate = match self.resolver {
             Some(resolver) => gate.resolver(resolver),
             None => gate,

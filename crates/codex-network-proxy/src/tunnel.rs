@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use codex_network_gate::{Connection, Gate, HelloName, Permit, Proof};
+use codex_network_gate::{Connection, Denial, Fingerprint, Gate, HelloName, Permit, Proof};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -133,12 +133,15 @@ where
     });
     let first = first.await.inspect_err(|_| record(&proof))?;
     if let First::Hello(hello) = first {
-        if let Err(refused) = admit(watch, &hello, client) {
-            let (screen, upstream) = relay.into_streams();
-            // Before anything else: it has not got one byte of the hello, and has nothing more to wait for.
-            drop(upstream);
-            turn_away(screen.into_parts().0, watch.gate.limits().farewell).await;
-            return Err(refused);
+        match admit(watch, &hello, proof.dialled, client).await {
+            Ok(certificate) => proof.certificate = certificate,
+            Err(refused) => {
+                let (screen, upstream) = relay.into_streams();
+                // Before anything else: it has not got one byte of the hello, and has nothing more to wait for.
+                drop(upstream);
+                turn_away(screen.into_parts().0, watch.gate.limits().farewell).await;
+                return Err(refused);
+            }
         }
         proof.hello = Some(hello.asks);
     }
@@ -147,17 +150,24 @@ where
     relay.await
 }
 
-/// Has a hello judged, and remembers its name for the next policy.
-fn admit(watch: &Watch, hello: &Hello, client: SocketAddr) -> io::Result<()> {
-    let judged = watch
-        .gate
-        .admit_hello(&watch.permit, &hello.asks, Some(client));
-    judged.map_err(|_| io::Error::from(io::ErrorKind::PermissionDenied))?;
+/// Has a hello judged, and the origin looked at where the policy wants that. Remembers the name for the next policy.
+async fn admit(
+    watch: &Watch,
+    hello: &Hello,
+    dialled: Option<SocketAddr>,
+    client: SocketAddr,
+) -> io::Result<Option<Fingerprint>> {
+    let Watch { gate, permit, .. } = watch;
+    let refused = |_: Denial| io::Error::from(io::ErrorKind::PermissionDenied);
+    gate.admit_hello(permit, &hello.asks, Some(client))
+        .map_err(refused)?;
     if let HelloName::Host(name) = &hello.asks.server_name {
         // Told once, so that it cannot be set already.
         let _ = watch.server_name.set(name.clone());
     }
-    Ok(())
+    // Boxed, so that a tunnel does not carry the memory of a handshake that few policies want.
+    let verified = Box::pin(gate.verify_origin(permit, dialled, &hello.asks, Some(client)));
+    verified.await.map_err(refused)
 }
 
 /// Tells a client in its own protocol that it goes no further, and gives it a moment to read that.

@@ -13,6 +13,7 @@ use codex_network_policy::{
 };
 
 use super::{Access, Denial, Gate, Refused, allowed, grant, refused_by_rules};
+use crate::error::chain;
 use crate::evidence::{Connected, Facts, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::permit::Permit;
@@ -132,6 +133,36 @@ impl Gate {
         Err(self.refuse_inside(policy, &access, refused, name.as_deref()))
     }
 
+    /// Looks at the origin of a tunnel where the policy wants that (`verify_origin`): makes a TLS handshake of our own with
+    /// the address that was dialled, for the name in the client's hello. Returns the certificate where one was looked at.
+    ///
+    /// # Errors
+    /// The [`Denial`], recorded, where no valid certificate for the name is served there.
+    pub async fn verify_origin(
+        &self,
+        tunnel: &Permit,
+        dialled: Option<SocketAddr>,
+        hello: &ClientHello,
+        client: Option<SocketAddr>,
+    ) -> Result<Option<Fingerprint>, Denial> {
+        let Target::Host { host, .. } = tunnel.target() else {
+            return Ok(None);
+        };
+        if !self.store.current().policy.tls_rules().verify_origin {
+            return Ok(None);
+        }
+        // An address is never sent; without a name the origin shows what it shows to everybody.
+        let (name, name_sent) = match hello.server_name.host() {
+            Some(name) => (name, true),
+            None => (host, false),
+        };
+        let found = self.upstream.verify(tunnel, dialled, name, name_sent).await;
+        found.map(Some).map_err(|error| {
+            tracing::info!(target = %tunnel, error = %chain(&error), "the origin is not verified");
+            self.refuse_breach(tunnel, Breach::OriginNotVerified, None, client)
+        })
+    }
+
     /// Whether the policy in force now would still admit this server name in the tunnel.
     #[must_use]
     pub fn still_admits(&self, tunnel: &Permit, server_name: &Host) -> bool {
@@ -232,7 +263,8 @@ impl Gate {
         self.evidence.record_connection(
             &facts,
             &Connected {
-                dialled: proof.dialled,
+                // A parent's address proves nothing about the origin.
+                dialled: proof.dialled.filter(|_| !permit.is_via_parent()),
                 server_name,
                 encrypted_hello,
                 certificate: proof.certificate.as_ref(),

@@ -22,6 +22,7 @@ mod notes;
 mod parents;
 mod sockets;
 mod tunnels;
+mod verify;
 mod waiting;
 
 const PUBLIC: &str = "93.184.215.14";
@@ -74,6 +75,7 @@ struct Script {
     names: &'static [(&'static str, &'static [&'static str])],
     environment: &'static [(&'static str, &'static str)],
     listeners: &'static [&'static str],
+    roots: crate::TrustRoots,
 }
 
 impl Script {
@@ -106,6 +108,7 @@ impl Script {
             .resolver(Arc::clone(&names) as Arc<dyn Resolver>)
             .decider(decider)
             .parents(parents)
+            .trust_roots(self.roots)
             .build();
         for listener in self.listeners {
             gate.add_listener(listener.parse().unwrap());

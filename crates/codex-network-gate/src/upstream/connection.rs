@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::fingerprint::Fingerprint;
+
 /// A stream to the target of a permit, or to the parent proxy.
 #[derive(Debug)]
 pub struct Connection {
@@ -71,6 +73,30 @@ impl Connection {
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
+    }
+
+    /// Whether the target has chosen HTTP/2 in its TLS.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.session()
+            .is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
+    }
+
+    /// The certificate that the target has shown, where the proxy speaks TLS with it.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Fingerprint> {
+        let certificate = self.session()?.peer_certificates()?.first()?;
+        Some(Fingerprint::of(certificate))
+    }
+
+    fn session(&self) -> Option<&rustls::ClientConnection> {
+        match &self.io {
+            Io::Tls(stream) => Some(stream.get_ref().1),
+            Io::Nested(stream) => Some(stream.get_ref().1),
+            Io::Tcp(_) => None,
+            #[cfg(unix)]
+            Io::Unix(_) => None,
+        }
     }
 
     fn tcp(&self) -> Option<&TcpStream> {

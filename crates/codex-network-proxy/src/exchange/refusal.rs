@@ -166,6 +166,11 @@ pub(crate) fn upstream_failure(error: &ExchangeError, door: Door) -> Response<Bo
         Door::Forward | Door::Connect => "upstream failure",
         Door::UnixSocket => "unix socket proxy failed",
     };
+    // How TLS failed is for the client to know: it cannot see the certificate itself.
+    let text = match error.tls_failure() {
+        Some(failure) => format!("{text}: {failure}"),
+        None => text.to_owned(),
+    };
     let mut response = own(status, text);
     if door == Door::Connect {
         close(&mut response);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::tls::{client_hello, client_hello_with, in_records};
+use crate::harness::tls::{Issuer, client_hello, client_hello_with, in_records};
 use crate::harness::{CONNECT, Origin, Setup, Wire, World, address};
 
 /// A fatal alert that says `access_denied`.
@@ -409,4 +409,78 @@ async fn a_part_of_a_hello_goes_nowhere() {
         client.closed().await;
     }
     assert_eq!(world.history(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_origin_is_looked_at_before_it_gets_the_hello() {
+    let issuer = Issuer::new();
+    let good = issuer.certify("origin.test", &[]);
+    let setup = Setup::usual().key("verify_origin", true).trust(&issuer.1);
+    let world = setup.start().await;
+    let origin = Origin::start().await;
+    let hello = client_hello("origin.test");
+    for (round, door) in DOORS.into_iter().enumerate() {
+        let (mut client, mut upstream) = door.open(&world, &origin, "origin.test").await;
+        client.send(&hello).await;
+        // The second tunnel knows already.
+        if round == 0 {
+            let look = origin.accept().await;
+            good.accept(look).await.unwrap();
+        }
+        assert_eq!(upstream.exactly(hello.len()).await, hello);
+        let event = world.audit.next_connection().await;
+        let fingerprint = ring_sha256(&good.certificate);
+        assert_eq!(
+            event.field("tls.server.hash.sha256"),
+            Some(fingerprint.as_str())
+        );
+    }
+    // What is no TLS has no certificate to look at.
+    let (mut client, mut upstream) = Door::Socks.open(&world, &origin, "origin.test").await;
+    client.send("SSH-2.0-client\r\n").await;
+    upstream.until("\r\n").await;
+    assert!(!origin.was_reached().await);
+}
+
+#[tokio::test]
+async fn an_origin_without_a_valid_certificate_gets_nothing() {
+    let (issuer, stranger) = (Issuer::new(), Issuer::new());
+    for bad in [
+        issuer.certify("other.test", &[]),
+        stranger.certify("origin.test", &[]),
+    ] {
+        let setup = Setup::usual().key("verify_origin", true).trust(&issuer.1);
+        let world = setup.start().await;
+        let origin = Origin::start().await;
+        for (round, door) in DOORS.into_iter().enumerate() {
+            let (mut client, upstream) = door.open(&world, &origin, "origin.test").await;
+            client.send(client_hello("origin.test")).await;
+            if round == 0 {
+                let look = origin.accept().await;
+                assert!(
+                    bad.accept(look).await.is_err(),
+                    "the certificate was accepted"
+                );
+            }
+            let ends = (client, upstream);
+            check_refused(
+                &world,
+                door,
+                ends,
+                "origin.test",
+                "origin_not_verified",
+                None,
+            )
+            .await;
+        }
+    }
+}
+
+fn ring_sha256(der: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, der);
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

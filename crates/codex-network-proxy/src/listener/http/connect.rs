@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use codex_network_gate::Access;
+use codex_network_gate::{Access, chain};
 use codex_network_policy::Protocol;
 use http::{Request, Response, request};
 use hyper::body::Incoming;
 
 use super::downstream::Downstream;
 use super::exit::{Exit, Opened};
-use crate::error::chain;
 use crate::exchange::ExchangeError;
 use crate::exchange::body::Body;
 use crate::exchange::headers::connect_target;
