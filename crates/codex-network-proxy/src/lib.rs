@@ -28,6 +28,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod authority;
 pub mod client_env;
 pub mod config;
 mod error;
@@ -39,6 +40,7 @@ mod relay;
 mod tunnel;
 mod watch;
 
+pub use authority::{AuthorityError, AuthorityFiles, CertificateAuthority};
 pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
 pub use codex_network_gate::{
     BlockedRequest, BlockedRequestArgs, Limits, NetworkDecision, NetworkDecisionSource,
