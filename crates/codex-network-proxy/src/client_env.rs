@@ -1,11 +1,12 @@
 //! The environment variables by which a child process finds the proxy.
 //!
 //! Main functions: [`apply_to_env`], which sets everything that a child needs, and [`exports`], the few that a person
-//! copies into a shell. Comes in: the addresses of the listeners. It touches no environment but the map it is given, and
-//! it contains nobody: a program that ignores these variables is not stopped by them.
+//! copies into a shell. Comes in: the addresses of the listeners and, where TLS is opened, the bundle of trusted
+//! certificates. It touches no environment but the map it is given, and it contains nobody: a program that ignores these variables is not stopped by them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// The variables that may hold a proxy URL, as clients spell them in capitals.
 pub const PROXY_URL_ENV_KEYS: &[&str] = &[
@@ -46,6 +47,33 @@ pub const DEFAULT_NO_PROXY_VALUE: &str =
 
 /// Tells a child, with `1` or `0`, whether local addresses are reachable.
 pub const ALLOW_LOCAL_BINDING_ENV_KEY: &str = "CODEX_NETWORK_ALLOW_LOCAL_BINDING";
+
+/// The variables by which clients find the certificates that they trust. Each takes the bundle, which holds the roots of
+/// this machine too: most of these replace what the client trusts otherwise.
+pub const TRUST_ENV_KEYS: &[&str] = &[
+    "CODEX_CA_CERTIFICATE",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+    "BUNDLE_SSL_CA_CERT",
+    "npm_config_cafile",
+    "NPM_CONFIG_CAFILE",
+];
+
+/// Those of them that a person is told to export.
+const EXPORTED_TRUST_KEYS: &[&str] = &[
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+];
 
 /// What always goes to the HTTP listener.
 const HTTP_KEYS: &[&str] = &[
@@ -90,11 +118,18 @@ pub fn has_proxy_url_env_vars(env: &HashMap<String, String>) -> bool {
 
 /// Points a child at the proxy. What the variables held before is overwritten, for a child that kept another proxy would
 /// go around this one.
+///
+/// `trust_bundle` is the file that [`write_bundle`] wrote, given where the proxy opens TLS. A path that is no Unicode
+/// cannot stand in this map and is left out: the child then refuses our certificates, which it says, rather than look for
+/// a file that is not there.
+///
+/// [`write_bundle`]: crate::CertificateAuthority::write_bundle
 pub fn apply_to_env(
     env: &mut HashMap<String, String>,
     http_addr: SocketAddr,
     socks_addr: Option<SocketAddr>,
     allow_local_binding: bool,
+    trust_bundle: Option<&Path>,
 ) {
     let mut set_all = |keys: &[&str], value: &str| {
         for key in keys {
@@ -112,6 +147,9 @@ pub fn apply_to_env(
     );
     set_all(&["ELECTRON_GET_USE_PROXY"], "true");
     set_all(&["CODEX_NETWORK_PROXY_ACTIVE", "NODE_USE_ENV_PROXY"], "1");
+    if let Some(bundle) = trust_bundle.and_then(Path::to_str) {
+        set_all(TRUST_ENV_KEYS, bundle);
+    }
     if let Some(command) = socks_addr
         .filter(|_| cfg!(target_os = "macos"))
         .map(git_ssh_command)
@@ -121,23 +159,31 @@ pub fn apply_to_env(
     }
 }
 
-/// The short list for a person: name and value, in the order in which they are printed.
+/// The short list for a person: name and value, in the order in which they are printed. What is to be trusted comes
+/// first, so that a shell which reads line by line never has a proxy that it cannot use.
 pub fn exports(
     http_addr: SocketAddr,
     socks_addr: Option<SocketAddr>,
     allow_local_binding: bool,
+    trust_bundle: Option<&Path>,
 ) -> Vec<(&'static str, String)> {
     let other_protocols = other_protocols_url(http_addr, socks_addr);
     let no_proxy = no_proxy(allow_local_binding);
-    [
+    let trust = trust_bundle.and_then(Path::to_str).into_iter();
+    let trust = trust.flat_map(|bundle| {
+        EXPORTED_TRUST_KEYS
+            .iter()
+            .map(|key| (*key, bundle.to_owned()))
+    });
+    let proxies = [
         ("HTTP_PROXY", "http_proxy", http_url(http_addr)),
         ("HTTPS_PROXY", "https_proxy", http_url(http_addr)),
         ("ALL_PROXY", "all_proxy", other_protocols),
         ("NO_PROXY", "no_proxy", no_proxy.to_owned()),
     ]
     .into_iter()
-    .flat_map(|(upper, lower, value)| [(upper, value.clone()), (lower, value)])
-    .collect()
+    .flat_map(|(upper, lower, value)| [(upper, value.clone()), (lower, value)]);
+    trust.chain(proxies).collect()
 }
 
 fn http_url(http_addr: SocketAddr) -> String {
@@ -181,6 +227,7 @@ mod tests {
             address("127.0.0.1:3128"),
             socks.map(address),
             allow_local_binding,
+            None,
         );
         env
     }
@@ -262,6 +309,7 @@ mod tests {
             address("[::1]:3128"),
             Some(address("127.0.0.1:8081")),
             false,
+            None,
         );
         let lines: Vec<String> = exports
             .iter()
@@ -280,6 +328,48 @@ mod tests {
                 "no_proxy=",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_child_trusts_is_set_only_where_there_is_a_bundle() {
+        let bundle = Path::new("/home/a b/.codex/proxy/ca-bundle.pem");
+        let mut env = applied(None, false);
+        assert!(TRUST_ENV_KEYS.iter().all(|key| !env.contains_key(*key)));
+        let before = env.len();
+        let http = address("127.0.0.1:3128");
+        apply_to_env(&mut env, http, None, false, Some(bundle));
+        assert_eq!(env.len(), before + TRUST_ENV_KEYS.len());
+        for key in TRUST_ENV_KEYS {
+            assert_eq!(env[*key], "/home/a b/.codex/proxy/ca-bundle.pem", "{key}");
+        }
+        let exports = exports(http, None, false, Some(bundle));
+        let names: Vec<_> = exports.iter().map(|(name, _)| *name).collect();
+        assert_eq!(
+            names[..8],
+            [
+                "SSL_CERT_FILE",
+                "NODE_EXTRA_CA_CERTS",
+                "REQUESTS_CA_BUNDLE",
+                "CURL_CA_BUNDLE",
+                "GIT_SSL_CAINFO",
+                "CARGO_HTTP_CAINFO",
+                "PIP_CERT",
+                "HTTP_PROXY",
+            ]
+        );
+        assert_eq!(exports[0].1, "/home/a b/.codex/proxy/ca-bundle.pem");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_bundle_whose_path_is_no_unicode_is_left_out() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let bundle = Path::new(std::ffi::OsStr::from_bytes(b"/\xff/ca-bundle.pem"));
+        let http = address("127.0.0.1:3128");
+        let mut env = HashMap::new();
+        apply_to_env(&mut env, http, None, false, Some(bundle));
+        assert!(!env.contains_key("SSL_CERT_FILE"));
+        assert_eq!(exports(http, None, false, Some(bundle))[0].0, "HTTP_PROXY");
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn greet(
         );
     }
     let mut stdout = anstream::stdout();
-    for (name, value) in client_env::exports(addresses.http, addresses.socks, local) {
+    for (name, value) in client_env::exports(addresses.http, addresses.socks, local, None) {
         let _ = writeln!(stdout, "export {name}={value}");
     }
     let _ = stdout.flush();
