@@ -1,15 +1,10 @@
 //! The authority on real files, and its leaves before real verifiers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
-
 mod bundle;
 mod files;
 mod leaves;
 mod pairs;
+mod verifiers;
 
 use std::fs;
 use std::path::Path;

@@ -342,7 +342,7 @@ fn no_two_leaves_have_the_same_serial_number() {
 }
 
 /// The certificate of a configuration, whatever the time.
-fn served(server: &Arc<ServerConfig>) -> Vec<u8> {
+pub(super) fn served(server: &Arc<ServerConfig>) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
