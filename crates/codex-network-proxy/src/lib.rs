@@ -35,6 +35,7 @@ mod error;
 mod exchange;
 mod hello;
 mod listener;
+mod patience;
 mod proxy;
 mod relay;
 mod tunnel;

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::patience::Patient;
+use crate::patience::Patient;
 use crate::tunnel::Tunnel;
 
 /// How a connection leaves HTTP: the tunnel that was opened, if any, and the stream once it is free.
