@@ -300,6 +300,37 @@ fn readers_see_one_pair_or_another_while_several_rotate() {
     assert_eq!(home.names(), ["ca.key", "ca.pem"]);
 }
 
+/// Were two to write at once, the key of one could stay beside the certificate of the other.
+#[cfg(unix)]
+#[test]
+fn one_writes_at_a_time() {
+    use crate::authority::AuthorityError;
+    type Write = fn(&super::AuthorityFiles) -> Result<CertificateAuthority, AuthorityError>;
+    for write in [
+        CertificateAuthority::rotate as Write,
+        CertificateAuthority::open_or_create,
+    ] {
+        let home = Home::empty();
+        home.files.make_directory().unwrap();
+        let other_writer = fs::File::open(home.directory()).unwrap();
+        other_writer.lock().unwrap();
+        thread::scope(|scope| {
+            let written = scope.spawn(|| write(&home.files).unwrap().fingerprint());
+            // Both files lie ready, and stay aside for as long as the other one writes.
+            while home.names().len() < 2 {
+                thread::yield_now();
+            }
+            for _ in 0..1_000 {
+                assert!(!home.files.key().exists() && !home.files.certificate().exists());
+                thread::yield_now();
+            }
+            drop(other_writer);
+            let written = written.join().unwrap();
+            assert_eq!(home.open().unwrap().unwrap().fingerprint(), written);
+        });
+    }
+}
+
 #[test]
 fn a_file_that_is_far_too_long_is_not_read() {
     let (home, _) = Home::with_authority();

@@ -16,7 +16,11 @@ struct Home {
 impl Home {
     fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join(r#"it's $HOME \a "b""#);
+        let name = match cfg!(windows) {
+            true => "it's $HOME",
+            false => r#"it's $HOME \a "b""#,
+        };
+        let path = parent.path().join(name);
         std::fs::create_dir(&path).unwrap();
         Self {
             _parent: parent,
@@ -118,6 +122,29 @@ async fn trust_makes_the_authority_and_the_bundle_once() {
     assert_eq!(Path::new(path.trim_end()), home.file("ca.pem"));
     let path = home.good(&["path", "--bundle"]).await;
     assert_eq!(Path::new(path.trim_end()), home.file("ca-bundle.pem"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_careless_umask_opens_nothing_to_others() {
+    let home = Home::new();
+    for words in ["ca trust", "ca rotate"] {
+        let script = format!("umask 0 && exec \"$0\" {words}");
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_codex-network-proxy")])
+            .env("CODEX_HOME", &home.path);
+        let output = within("the binary to end", command.output()).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        for (name, bits) in [
+            ("", 0o700),
+            ("ca.key", 0o600),
+            ("ca.pem", 0o644),
+            ("ca-bundle.pem", 0o644),
+        ] {
+            assert_eq!(mode(&home.file(name)), bits, "{words}: {name}");
+        }
+    }
 }
 
 #[tokio::test]
