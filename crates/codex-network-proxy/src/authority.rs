@@ -1,9 +1,10 @@
 //! The certificate authority that signs for the hosts of intercepted tunnels.
 //!
 //! Main type: [`CertificateAuthority`], one pair of certificate and key that has been found to be whole, to belong
-//! together and to be in force. Comes in: [`AuthorityFiles`]. Goes out: what a client must trust, the [`leaf`]s that are
-//! signed with it, and the [`bundle`] for clients that take one file. It renews nothing by itself, for every client
-//! would have to trust anew: that is for the user to ask for. All of it blocks on files: keep it off the tasks that serve.
+//! together and to be in force. Comes in: [`AuthorityFiles`]. Goes out: what a client must trust, the leaves that are
+//! signed with it (`leaf.rs`), and the bundle for clients that take one file (`bundle.rs`). It renews nothing by itself,
+//! for every client would have to trust anew: that is for the user to ask for. All of it blocks on files: keep it off the
+//! tasks that serve.
 
 mod bundle;
 mod certificate;

@@ -103,6 +103,17 @@ fn every_audit_field_is_described() {
 }
 
 #[test]
+fn every_variable_of_trust_is_described() {
+    let guide = document("docs/tls.md");
+    for key in codex_network_proxy::client_env::TRUST_ENV_KEYS {
+        assert!(
+            guide.contains(&format!("`{key}`")),
+            "docs/tls.md does not mention {key}"
+        );
+    }
+}
+
+#[test]
 fn the_readme_runs_the_main_job_and_the_tests() {
     let readme = document("README.md");
     assert!(readme.contains("cargo run -p codex-network-proxy -- --allow example.com"));
