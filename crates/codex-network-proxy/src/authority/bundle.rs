@@ -19,6 +19,9 @@ use super::{AuthorityError, AuthorityFiles, CertificateAuthority};
 /// An old bundle that is longer is none of ours, and is written anew.
 const LONGEST_BUNDLE: u64 = 8 * 1024 * 1024;
 
+/// By this a bundle is known to be ours. Readers of PEM skip what stands outside its sections.
+const HEADER: &str = "# Written by codex-network-proxy: its certificate authority, then the trust roots of this machine.\n";
+
 impl CertificateAuthority {
     /// Brings the bundle up to date, and says where it is. A machine without trust roots gets one that holds the
     /// authority alone.
@@ -41,15 +44,15 @@ impl CertificateAuthority {
         files.make_directory()?;
         let path = files.bundle();
         let old = read_old(&path);
-        let new = self.bundle(roots, first_certificate(&old).as_ref());
+        let new = self.bundle(roots, authority_in(&old).as_ref());
         if new.as_bytes() != old {
             AuthorityFiles::replace_public(&path, new.as_bytes())?;
         }
         Ok(path)
     }
 
-    /// Our certificate comes first. So the first one of the old bundle is known to be ours too: where `SSL_CERT_FILE`
-    /// names the bundle itself, it comes back among the roots, and after a rotation it must not stay trusted.
+    /// Without the authority of the old bundle: where `SSL_CERT_FILE` names the bundle itself, it comes back among the
+    /// roots, and after a rotation it must not stay trusted.
     fn bundle(
         &self,
         mut roots: Vec<CertificateDer<'static>>,
@@ -64,7 +67,7 @@ impl CertificateAuthority {
                 // Many clients refuse a whole file for one part that they cannot read.
                 && X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
         };
-        let mut text = self.certificate_pem();
+        let mut text = format!("{HEADER}{}", self.certificate_pem());
         for root in roots.iter().filter(|root| is_root(root)) {
             text.push_str(&certificate_pem(root));
         }
@@ -83,6 +86,8 @@ fn read_old(path: &Path) -> Vec<u8> {
     content
 }
 
-fn first_certificate(bundle: &[u8]) -> Option<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(bundle).next()?.ok()
+/// The authority for which a bundle was written: the first certificate, if the bundle is ours.
+fn authority_in(bundle: &[u8]) -> Option<CertificateDer<'static>> {
+    let certificates = bundle.strip_prefix(HEADER.as_bytes())?;
+    CertificateDer::pem_slice_iter(certificates).next()?.ok()
 }

@@ -42,10 +42,8 @@ fn without_roots_it_holds_the_authority_alone() {
     authority
         .write_bundle_with(Vec::new(), &home.files)
         .unwrap();
-    assert_eq!(
-        fs::read_to_string(home.files.bundle()).unwrap(),
-        authority.certificate_pem()
-    );
+    let own = authority.certificate_der().to_vec();
+    assert_eq!(certificates(&home.files), [CertificateDer::from(own)]);
 }
 
 #[test]
@@ -101,6 +99,16 @@ fn a_former_authority_does_not_come_back_by_way_of_the_bundle() {
     assert_eq!(now.len(), 2);
     assert_eq!(&*now[0], new.certificate_der());
     assert!(now.iter().all(|root| **root != *old.certificate_der()));
+}
+
+#[test]
+fn a_root_does_not_get_lost_to_a_file_of_others() {
+    let (home, authority) = Home::with_authority();
+    let roots = vec![root("a.test"), root("b.test")];
+    let copied = crate::authority::certificate::certificate_pem(&roots[0]);
+    fs::write(home.files.bundle(), copied).unwrap();
+    authority.write_bundle_with(roots, &home.files).unwrap();
+    assert_eq!(certificates(&home.files).len(), 3);
 }
 
 #[test]

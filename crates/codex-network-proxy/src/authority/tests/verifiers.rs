@@ -138,13 +138,13 @@ async fn run(
     let mut command = Command::new(program);
     command
         .args(arguments.into_iter().map(Into::into))
-        .envs(environment.iter().copied())
-        // Those who call us may have roots or a proxy of their own.
+        // Those who call us may have roots of their own.
         .env_remove("SSL_CERT_FILE")
         .env_remove("SSL_CERT_DIR")
         .env_remove("NODE_EXTRA_CA_CERTS")
         .env_remove("JAVA_TOOL_OPTIONS")
         .env("LC_ALL", "C.UTF-8")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let ended = tokio::time::timeout(LIMIT, command.output()).await;
@@ -164,6 +164,14 @@ async fn run(
 fn data(name: &str) -> OsString {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/verifiers");
     data.join(name).into()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests take their Python from CNP_PYTHON"
+)]
+fn python() -> String {
+    std::env::var("CNP_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
 #[tokio::test]
@@ -226,11 +234,7 @@ async fn openssl_finds_no_fault_in_a_leaf_when_it_is_strict() {
 async fn python_accepts_a_leaf_when_it_is_strict() {
     let world = World::new();
     let arguments = [data("client.py"), world.authority().into()];
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the tests take their Python from CNP_PYTHON"
-    )]
-    let python = std::env::var("CNP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = python();
     let arguments = arguments.into_iter().chain(world.pairs());
     if let Some(output) = run(
         "python_accepts_a_leaf_when_it_is_strict",
@@ -262,7 +266,7 @@ async fn go_accepts_a_leaf() {
     let arguments = arguments.into_iter().chain(world.pairs());
     let environment = [
         ("GOCACHE", cache.as_path()),
-        ("GOFLAGS", Path::new("-mod=mod")),
+        ("GOTOOLCHAIN", Path::new("local")),
     ];
     if let Some(output) = run("go_accepts_a_leaf", "go", arguments, &environment).await {
         world.judge("Go", &output);
@@ -343,6 +347,39 @@ async fn curl_accepts_a_leaf() {
             Some(if *accepted { 0 } else { 60 }),
             "{output:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn the_bundle_makes_clients_trust_by_its_variable() {
+    let test = "the_bundle_makes_clients_trust_by_its_variable";
+    let world = World::new();
+    let authority = world.home.open().unwrap().unwrap();
+    let bundle = authority.write_bundle(&world.home.files).unwrap();
+    let site = &world.sites[0];
+    let resolve = format!("{}:{}:127.0.0.1", site.asked, site.port);
+    let url = format!("https://{}:{}/", site.asked, site.port);
+    let curl = ["-sS", "--noproxy", "*", "--resolve", &resolve, &url];
+    let environment = [("CURL_CA_BUNDLE", bundle.as_path())];
+    if let Some(output) = run(test, "curl", curl, &environment).await {
+        assert_eq!(output.stdout, b"ok", "{output:?}");
+    }
+    let script = format!(
+        "require('tls').connect({{ host: '127.0.0.1', port: {}, servername: '{}' }}, () => process.exit(7))",
+        site.port, site.asked
+    );
+    let environment = [("NODE_EXTRA_CA_CERTS", bundle.as_path())];
+    if let Some(output) = run(test, "node", ["-e", &script], &environment).await {
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+    }
+    let script = format!(
+        "import socket, ssl; ssl.create_default_context().wrap_socket(\
+         socket.create_connection(('127.0.0.1', {})), server_hostname='{}')",
+        site.port, site.asked
+    );
+    let environment = [("SSL_CERT_FILE", bundle.as_path())];
+    if let Some(output) = run(test, &python(), ["-c", &script], &environment).await {
+        assert!(output.status.success(), "{output:?}");
     }
 }
 
