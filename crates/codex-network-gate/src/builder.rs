@@ -10,6 +10,7 @@ use crate::decider::{NetworkPolicyDecider, SharedDecider};
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::resolve::{Resolver, SystemResolver};
+use crate::roots::TrustRoots;
 use crate::route::ParentProxies;
 
 /// Builds a [`Gate`].
@@ -20,6 +21,7 @@ pub struct GateBuilder {
     resolver: Arc<dyn Resolver>,
     parents: ParentProxies,
     limits: Limits,
+    roots: TrustRoots,
 }
 
 impl GateBuilder {
@@ -30,6 +32,7 @@ impl GateBuilder {
             resolver: Arc::new(SystemResolver),
             parents: ParentProxies::default(),
             limits: Limits::default(),
+            roots: TrustRoots::default(),
         }
     }
 
@@ -61,6 +64,13 @@ impl GateBuilder {
         self
     }
 
+    /// Trusts these issuers when the proxy speaks TLS with an origin or a parent. By default those of the system.
+    #[must_use]
+    pub fn trust_roots(mut self, roots: TrustRoots) -> Self {
+        self.roots = roots;
+        self
+    }
+
     /// The gate, with the policy in force as generation 1.
     #[must_use]
     pub fn build(self) -> Gate {
@@ -70,6 +80,7 @@ impl GateBuilder {
             self.resolver,
             self.parents,
             self.limits,
+            self.roots,
         )
     }
 }

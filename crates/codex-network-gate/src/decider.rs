@@ -43,7 +43,8 @@ impl From<Protocol> for NetworkProtocol {
     fn from(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Http => Self::Http,
-            Protocol::HttpsConnect => Self::HttpsConnect,
+            // Inside of a permitted tunnel nobody is asked; if it were, it would be about that tunnel.
+            Protocol::HttpsConnect | Protocol::Https => Self::HttpsConnect,
             Protocol::Socks5Tcp => Self::Socks5Tcp,
             Protocol::Socks5Udp => Self::Socks5Udp,
         }

@@ -5,15 +5,16 @@
 //! [`Pending`] is the guard of a judgement that has to wait: dropped before it is finished, because the client
 //! hung up, it records `cancelled`. Nothing here decides, and nothing here knows a URL, a header or a body.
 
-use codex_network_policy::{Decision, Mode, Protocol, Reason, Scope, Source, Target};
+use codex_network_policy::{Decision, Protocol, Reason, Scope, Source, Target};
 
 mod event;
 mod history;
 mod outcome;
 
+pub(crate) use event::is_audited;
 use history::History;
 pub use history::{BlockedRequest, BlockedRequestArgs};
-pub(crate) use outcome::{Facts, Outcome, UNIX_SOCKET_HOST};
+pub(crate) use outcome::{Connected, Facts, Outcome, UNIX_SOCKET_HOST};
 
 /// Records outcomes; shared by all doors of one proxy.
 #[derive(Debug, Default)]
@@ -44,6 +45,13 @@ impl Evidence {
         }
     }
 
+    /// Records what proved the identity of a connection.
+    pub(crate) fn record_connection(&self, facts: &Facts<'_>, connected: &Connected<'_>) {
+        if is_audited() {
+            event::emit_connection(facts, connected);
+        }
+    }
+
     fn warn(&self, facts: &Facts<'_>, outcome: &Outcome<'_>, what: &'static str) {
         // One line a refusal. Debug formatting escapes whatever a client put into a name or a method.
         tracing::warn!(
@@ -54,6 +62,7 @@ impl Evidence {
             door = facts.protocol.as_str(),
             method = facts.method().map(tracing::field::debug),
             client = facts.client.map(tracing::field::display),
+            server_name = facts.server_name.map(tracing::field::debug),
             note = outcome.note.map(tracing::field::display),
             "{what}"
         );
@@ -103,16 +112,18 @@ fn blocked_request(facts: &Facts<'_>, outcome: &Outcome<'_>) -> BlockedRequest {
     };
     let protocol = match facts.protocol {
         Protocol::HttpsConnect if disabled => facts.protocol.as_str(),
-        Protocol::Http | Protocol::HttpsConnect | Protocol::Socks5Tcp | Protocol::Socks5Udp => {
-            facts.protocol.history_word()
-        }
+        Protocol::Http
+        | Protocol::HttpsConnect
+        | Protocol::Https
+        | Protocol::Socks5Tcp
+        | Protocol::Socks5Udp => facts.protocol.history_word(),
     };
     BlockedRequest::new(BlockedRequestArgs {
         host,
         reason: outcome.reason_word().to_owned(),
         client: facts.client.map(|client| client.to_string()),
         method: facts.method().map(str::to_owned),
-        mode: (outcome.source == Source::ModeGuard).then_some(Mode::Limited),
+        mode: outcome.mode,
         protocol: protocol.to_owned(),
         decision: Some(outcome.decision.as_str().to_owned()),
         source: Some(outcome.source.as_str().to_owned()),
@@ -152,6 +163,7 @@ impl Drop for Pending<'_> {
                     reason: Some(&Reason::Cancelled),
                     overridden: false,
                     via_parent: false,
+                    mode: None,
                     note: None,
                 },
             );

@@ -11,26 +11,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codex_network_policy::{
-    AccessRequest, Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason,
-    Scope, SocketPath, Source, Target, Verdict,
+    Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason, Scope, SocketPath,
+    Source, Target, Verdict,
 };
 
 use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
-use crate::evidence::{BlockedRequest, Evidence, Outcome, Pending};
+use crate::evidence::{self, BlockedRequest, Evidence, Outcome, Pending};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::permit::{Grant, Permit};
 use crate::resolve::{self, LookupAnswer, Lookups, Resolver};
+use crate::roots::TrustRoots;
 use crate::route::{ParentProxies, Route};
 use crate::store::{PolicyStore, Snapshot};
 use crate::upstream::Upstream;
 
 mod access;
 mod denial;
+mod inside;
 mod note;
 
 pub use access::Access;
 pub use denial::Denial;
+pub use inside::{Breach, ClientHello, HelloName, InnerRequest, Proof};
 use note::Note;
 
 /// Judges every access of one proxy. Build one with [`Gate::builder`](crate::Gate::builder).
@@ -61,6 +64,8 @@ struct Refused {
     host_allowed: bool,
     /// The target is one of our own listeners.
     own_listener: bool,
+    /// A decider had lifted the allowlist's no before this one.
+    approved: bool,
 }
 
 impl Refused {
@@ -72,6 +77,7 @@ impl Refused {
             verdict: None,
             host_allowed: false,
             own_listener: false,
+            approved: false,
         }
     }
 }
@@ -84,6 +90,7 @@ impl Gate {
         resolver: Arc<dyn Resolver>,
         parents: ParentProxies,
         limits: Limits,
+        roots: TrustRoots,
     ) -> Self {
         let limits = Arc::new(limits);
         let lookups = Arc::new(Lookups::new(resolver, Arc::clone(&limits)));
@@ -97,6 +104,7 @@ impl Gate {
                 Arc::clone(&limits),
                 Arc::clone(&lookups),
                 Arc::clone(&listeners),
+                roots,
             ),
             lookups,
             limits,
@@ -123,23 +131,15 @@ impl Gate {
                     ..allowed(&access, approved)
                 });
                 drop(pending);
-                let Access {
-                    protocol,
-                    target,
-                    tls,
-                    ..
-                } = access;
-                let generation = snapshot.generation;
-                Ok(Permit::from_grant(Grant {
-                    protocol,
-                    target,
-                    route,
-                    generation,
-                    approved,
-                    tls,
-                }))
+                Ok(grant(&snapshot, access, route, approved))
             }
-            Err(refused) => Err(self.refuse(&snapshot.policy, pending, &access, refused, approved)),
+            Err(refused) => {
+                let refused = Refused {
+                    approved,
+                    ..refused
+                };
+                Err(self.refuse(&snapshot.policy, pending, &access, refused))
+            }
         }
     }
 
@@ -155,7 +155,7 @@ impl Gate {
                 let source = rule_source(&reason, &access.target);
                 let refused = Refused::by_policy(reason, source);
                 let pending = self.evidence.begin(access.facts());
-                Err(self.refuse(&snapshot.policy, pending, access, refused, false))
+                Err(self.refuse(&snapshot.policy, pending, access, refused))
             }
         }
     }
@@ -165,45 +165,7 @@ impl Gate {
         let refused = Refused::by_policy(Reason::PolicyDenied, Source::ProxyState);
         let snapshot = self.store.current();
         let pending = self.evidence.begin(access.facts());
-        self.refuse(&snapshot.policy, pending, access, refused, false)
-    }
-
-    /// Whether the policy in force now would still permit this tunnel, judged afresh and without asking anybody.
-    /// A decider's yes stands.
-    #[must_use]
-    pub fn still_permits(&self, permit: &Permit, method: Option<&str>, upgrade: bool) -> bool {
-        let snapshot = self.store.current();
-        if snapshot.generation == permit.generation() {
-            return true;
-        }
-        let request = AccessRequest {
-            protocol: permit.protocol(),
-            target: permit.target(),
-            method,
-            upgrade,
-        };
-        let verdict = if permit.is_approved() {
-            snapshot.policy.evaluate_approved(&request)
-        } else {
-            snapshot.policy.evaluate(&request)
-        };
-        let allowed = match (&verdict.outcome, permit.target()) {
-            (Ruling::Allow, _) => true,
-            // A socket that was reached by another path than the listed one, which has to be listed still.
-            (Ruling::Unlisted, Target::Unix(_)) => permit.socket_rule().is_some_and(|path| {
-                let listed = &snapshot.policy.socket_rules().allowed;
-                listed.iter().any(|rule| rule.path == *path)
-            }),
-            (Ruling::Unlisted | Ruling::Deny(_), _) => false,
-        };
-        let addresses: Vec<IpAddr> = permit.addresses().map(|address| address.ip()).collect();
-        let way_out = !(permit.is_via_parent() && snapshot.policy.is_direct_only());
-        allowed
-            && way_out
-            && match permit.target() {
-                Target::Host { host, .. } => snapshot.policy.admit(host, &addresses).is_ok(),
-                Target::Unix(_) => true,
-            }
+        self.refuse(&snapshot.policy, pending, access, refused)
     }
 
     /// The policy in force, its generation and its changes.
@@ -304,7 +266,9 @@ impl Gate {
         let secure = access.tls || access.protocol == Protocol::HttpsConnect;
         let parent = match access.protocol {
             _ if policy.is_direct_only() => None,
-            Protocol::Http | Protocol::HttpsConnect => self.parents.route(host, port, secure),
+            Protocol::Http | Protocol::HttpsConnect | Protocol::Https => {
+                self.parents.route(host, port, secure)
+            }
             Protocol::Socks5Tcp | Protocol::Socks5Udp => None,
         };
         let route = match (self.direct_route(host, port).await, parent) {
@@ -317,6 +281,15 @@ impl Gate {
                 return Err(Refused::by_policy(reason, Source::BaselinePolicy));
             }
         };
+        self.admit(policy, host, &route)?;
+        Ok(match parent {
+            Some(parent) => Route::Parent(Arc::clone(parent)),
+            None => route,
+        })
+    }
+
+    /// Judges the addresses of a permitted host: one that may not be dialled suffices to refuse them all.
+    fn admit(&self, policy: &Policy, host: &Host, route: &Route) -> Result<(), Refused> {
         let addresses: Vec<IpAddr> = route.addresses().map(|address| address.ip()).collect();
         let own_listener = route
             .addresses()
@@ -327,10 +300,7 @@ impl Gate {
                 ..Refused::by_policy(Reason::NotAllowedLocal, Source::BaselinePolicy)
             });
         }
-        Ok(match parent {
-            Some(parent) => Route::Parent(Arc::clone(parent)),
-            None => route,
-        })
+        Ok(())
     }
 
     /// The addresses of a host, none of them judged yet.
@@ -364,7 +334,6 @@ impl Gate {
         mut pending: Pending<'_>,
         access: &Access<'_>,
         refused: Refused,
-        approved: bool,
     ) -> Denial {
         let Refused {
             reason,
@@ -373,6 +342,7 @@ impl Gate {
             verdict,
             host_allowed,
             own_listener,
+            approved,
         } = refused;
         if host_allowed {
             pending.record(&allowed(access, approved));
@@ -382,7 +352,7 @@ impl Gate {
             reason: &reason,
             source,
             verdict: verdict.as_ref(),
-            target: &access.target,
+            access,
             own_listener,
         };
         pending.record(&Outcome {
@@ -392,10 +362,38 @@ impl Gate {
             reason: Some(&reason),
             overridden: false,
             via_parent: false,
+            // Where the mode is why, and inside of an opened tunnel, whose whole point it is.
+            mode: (source == Source::ModeGuard || access.protocol == Protocol::Https)
+                .then(|| policy.mode()),
             note: note.is_some().then_some(&note),
         });
         Denial::new(reason, decision, source, access)
     }
+}
+
+/// The permit for an access that may take this route.
+fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) -> Permit {
+    let rule = evidence::is_audited().then(|| {
+        let rule = snapshot.policy.evaluate(&access.request()).rule;
+        rule.map(|rule| snapshot.policy.rule(rule).to_string().into())
+    });
+    let intercepted = snapshot.policy.intercepts(access.protocol);
+    let Access {
+        protocol,
+        target,
+        tls,
+        ..
+    } = access;
+    Permit::from_grant(Grant {
+        protocol,
+        target,
+        route,
+        generation: snapshot.generation,
+        approved,
+        tls,
+        intercepted,
+        rule: rule.flatten(),
+    })
 }
 
 /// The outcome that lets an access through.
@@ -412,6 +410,7 @@ fn allowed(access: &Access<'_>, approved: bool) -> Outcome<'static> {
         reason: approved.then_some(&Reason::NotAllowed),
         overridden: approved,
         via_parent: false,
+        mode: None,
         note: None,
     }
 }
@@ -424,7 +423,9 @@ fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
     };
     let source = rule_source(&reason, &access.target);
     let after_host = match access.protocol {
-        Protocol::Http | Protocol::HttpsConnect => matches!(access.target, Target::Host { .. }),
+        Protocol::Http | Protocol::HttpsConnect | Protocol::Https => {
+            matches!(access.target, Target::Host { .. })
+        }
         // SOCKS5 refuses by mode before it looks at the host.
         Protocol::Socks5Tcp | Protocol::Socks5Udp => false,
     };
@@ -435,6 +436,7 @@ fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
         reason,
         verdict: Some(verdict),
         own_listener: false,
+        approved: false,
     }
 }
 
@@ -448,6 +450,9 @@ fn rule_source(reason: &Reason, target: &Target) -> Source {
         | Reason::NotAllowedLocal
         | Reason::Denied
         | Reason::DnsLookupFailed(_)
+        | Reason::ServerNameMismatch
+        | Reason::EncryptedHello
+        | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => Source::BaselinePolicy,

@@ -32,11 +32,13 @@ mod builder;
 mod decider;
 mod error;
 mod evidence;
+mod fingerprint;
 mod gate;
 mod limits;
 mod listeners;
 mod permit;
 mod resolve;
+mod roots;
 mod route;
 mod store;
 mod upstream;
@@ -46,12 +48,14 @@ pub use decider::{
     NetworkDecision, NetworkDecisionSource, NetworkPolicyDecider, NetworkPolicyDecision,
     NetworkPolicyRequest, NetworkPolicyRequestArgs, NetworkProtocol,
 };
-pub use error::UpstreamError;
+pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
-pub use gate::{Access, Denial, Gate};
+pub use fingerprint::Fingerprint;
+pub use gate::{Access, Breach, ClientHello, Denial, Gate, HelloName, InnerRequest, Proof};
 pub use limits::Limits;
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};
+pub use roots::TrustRoots;
 pub use route::ParentProxies;
 pub use store::{PolicyStore, Snapshot};
-pub use upstream::{Connection, Datagrams, Upstream};
+pub use upstream::{Connection, Datagrams, HttpOffer, Upstream};

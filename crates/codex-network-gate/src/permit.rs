@@ -20,6 +20,8 @@ pub struct Permit {
     generation: u64,
     approved: bool,
     tls: bool,
+    intercepted: bool,
+    rule: Option<Box<str>>,
 }
 
 /// What the gate has found, ready to become a [`Permit`].
@@ -34,6 +36,10 @@ pub(crate) struct Grant {
     pub(crate) approved: bool,
     /// Whether the proxy itself speaks TLS with the origin.
     pub(crate) tls: bool,
+    /// Whether the tunnel has to be opened, so that what is inside can be judged.
+    pub(crate) intercepted: bool,
+    /// The rule that permits it, in words, where somebody reads the audit trail.
+    pub(crate) rule: Option<Box<str>>,
 }
 
 impl Permit {
@@ -46,6 +52,8 @@ impl Permit {
             generation,
             approved,
             tls,
+            intercepted,
+            rule,
         } = grant;
         Self {
             protocol,
@@ -54,6 +62,8 @@ impl Permit {
             generation,
             approved,
             tls,
+            intercepted,
+            rule,
         }
     }
 
@@ -81,10 +91,22 @@ impl Permit {
         self.approved
     }
 
-    /// Whether the proxy itself speaks TLS with the origin (an `https://` request to the forward proxy).
+    /// Whether the proxy itself speaks TLS with the origin: an `https://` request to the forward proxy, or a request
+    /// inside of an intercepted tunnel.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls
+    }
+
+    /// Whether the tunnel may not be relayed but has to be opened, and each request inside to be judged.
+    #[must_use]
+    pub fn is_intercepted(&self) -> bool {
+        self.intercepted
+    }
+
+    /// The rule that permits it, in words. Kept only where somebody reads the audit trail.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
     }
 
     /// Whether it leaves through the operator's parent proxy.

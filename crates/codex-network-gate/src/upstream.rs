@@ -12,10 +12,12 @@ use codex_network_policy::{Host, Target};
 use tokio::time::timeout;
 
 use crate::error::UpstreamError;
+use crate::fingerprint::Fingerprint;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::permit::Permit;
 use crate::resolve::Lookups;
+use crate::roots::TrustRoots;
 use crate::route::{Parent, Route};
 
 mod connection;
@@ -23,11 +25,15 @@ mod datagrams;
 mod parent;
 mod race;
 mod tls;
+mod verified;
 
 pub use connection::Connection;
 pub use datagrams::Datagrams;
+pub use tls::HttpOffer;
 
 use connection::Io;
+use tls::Purpose;
+use verified::Verified;
 
 /// The dialler of one proxy.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub struct Upstream {
     lookups: Arc<Lookups>,
     listeners: Arc<Listeners>,
     tls: tls::Verifier,
+    verified: Verified,
 }
 
 impl Upstream {
@@ -43,16 +50,18 @@ impl Upstream {
         limits: Arc<Limits>,
         lookups: Arc<Lookups>,
         listeners: Arc<Listeners>,
+        roots: TrustRoots,
     ) -> Self {
         Self {
             limits,
             lookups,
             listeners,
-            tls: tls::Verifier::default(),
+            tls: tls::Verifier::new(roots),
+            verified: Verified::default(),
         }
     }
 
-    /// Opens the permit's target.
+    /// Opens the permit's target. Where the proxy itself is to speak TLS with it, HTTP/1.1 is offered.
     ///
     /// Over a parent proxy a plain HTTP access yields a connection *to the parent*, to be used in absolute form
     /// (see [`Permit::wants_absolute_form`]); every other access yields a tunnel to the target.
@@ -60,18 +69,94 @@ impl Upstream {
     /// # Errors
     /// [`UpstreamError`] where the target, or the parent, cannot be opened within the limits.
     pub async fn open(&self, permit: &Permit) -> Result<Connection, UpstreamError> {
-        let connection = match permit.route() {
-            Route::Address(address) => self.dial(&[*address]).await?,
+        self.open_for(permit, HttpOffer::Http1).await
+    }
+
+    /// As [`Upstream::open`], with the HTTP versions to offer.
+    ///
+    /// # Errors
+    /// As for [`Upstream::open`].
+    pub async fn open_for(
+        &self,
+        permit: &Permit,
+        offer: HttpOffer,
+    ) -> Result<Connection, UpstreamError> {
+        let connection = self.open_bare(permit).await?;
+        if permit.is_tls() {
+            self.secure(permit, connection, offer).await
+        } else {
+            Ok(connection)
+        }
+    }
+
+    /// Begins TLS on a connection that was opened by this permit.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Tls`] or a timeout.
+    pub async fn secure(
+        &self,
+        permit: &Permit,
+        connection: Connection,
+        offer: HttpOffer,
+    ) -> Result<Connection, UpstreamError> {
+        match permit.target() {
+            Target::Host { host, .. } => {
+                self.start_tls(connection, host, Purpose::Speak(offer))
+                    .await
+            }
+            Target::Unix(_) => Ok(connection),
+        }
+    }
+
+    /// Makes a handshake of our own with what a tunnel leads to, at the very address that was dialled, and says which
+    /// certificate is valid there for `name`. `name_sent` is false where the tunnel's client sends no name.
+    ///
+    /// What was found is remembered for some minutes.
+    ///
+    /// # Errors
+    /// Why there is no valid certificate.
+    pub(crate) async fn verify(
+        &self,
+        permit: &Permit,
+        dialled: Option<SocketAddr>,
+        name: &Host,
+        name_sent: bool,
+    ) -> Result<Fingerprint, Arc<UpstreamError>> {
+        let origin = verified::Origin {
+            name: name.clone(),
+            name_sent,
+            address: dialled.filter(|_| !permit.is_via_parent()),
+            port: match permit.target() {
+                Target::Host { port, .. } => *port,
+                Target::Unix(_) => 0,
+            },
+        };
+        let look = async {
+            let connection = match origin.address {
+                // Another address of the same name may serve something else.
+                Some(address) if permit.addresses().any(|judged| judged == address) => {
+                    self.dial(&[address]).await?
+                }
+                Some(_) | None => self.open_bare(permit).await?,
+            };
+            let purpose = Purpose::Look { name_sent };
+            let connection = self.start_tls(connection, name, purpose).await?;
+            let certificate = connection.certificate();
+            certificate.ok_or(UpstreamError::Protocol("the origin showed no certificate"))
+        };
+        self.verified.find(origin.clone(), look).await
+    }
+
+    /// The connection without TLS with the target.
+    async fn open_bare(&self, permit: &Permit) -> Result<Connection, UpstreamError> {
+        match permit.route() {
+            Route::Address(address) => self.dial(&[*address]).await,
             Route::Addresses { .. } => {
                 let addresses: Vec<SocketAddr> = permit.addresses().collect();
-                self.dial(&addresses).await?
+                self.dial(&addresses).await
             }
-            Route::Socket { path, .. } => return self.open_socket(path).await,
-            Route::Parent(parent) => self.open_by_parent(parent, permit).await?,
-        };
-        match (permit.is_tls(), permit.target()) {
-            (true, Target::Host { host, .. }) => self.start_tls(connection, host).await,
-            (true, Target::Unix(_)) | (false, _) => Ok(connection),
+            Route::Socket { path, .. } => self.open_socket(path).await,
+            Route::Parent(parent) => self.open_by_parent(parent, permit).await,
         }
     }
 
@@ -92,7 +177,8 @@ impl Upstream {
         }
         let mut connection = self.dial(&addresses).await?;
         if parent.tls {
-            connection = self.start_tls(connection, &parent.host).await?;
+            let purpose = Purpose::Speak(HttpOffer::Http1);
+            connection = self.start_tls(connection, &parent.host, purpose).await?;
         }
         if permit.wants_absolute_form() {
             return Ok(connection);
@@ -134,15 +220,18 @@ impl Upstream {
         // Nor does one here: an origin that vanished without a word would hold an idle tunnel for longer.
         let keepalive = socket2::TcpKeepalive::new().with_time(self.limits.keepalive);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        Ok(Connection::new(Io::Tcp(stream)))
+        let peer = stream.peer_addr().ok();
+        Ok(Connection::new(Io::Tcp(stream), peer))
     }
 
     async fn start_tls(
         &self,
         connection: Connection,
         host: &Host,
+        purpose: Purpose,
     ) -> Result<Connection, UpstreamError> {
-        timeout(self.limits.handshake, self.tls.handshake(connection, host))
+        let handshake = self.tls.handshake(connection, host, purpose);
+        timeout(self.limits.handshake, handshake)
             .await
             .map_err(|_| UpstreamError::Timeout("the TLS handshake"))?
     }
@@ -157,7 +246,7 @@ impl Upstream {
             .await
             .map_err(|_| UpstreamError::Timeout("connecting"))?
             .map_err(UpstreamError::Connect)?;
-        Ok(Connection::new(Io::Unix(stream)))
+        Ok(Connection::new(Io::Unix(stream), None))
     }
 
     #[cfg(not(unix))]

@@ -43,4 +43,6 @@ pub use pattern::{HostPattern, PatternError, PatternSet, PatternText, RuleId};
 pub use policy::{Outcome, Policy, RuleList, RuleText, Step, Verdict};
 pub use reason::{Decision, InventedReason, LookupFailure, Reason, Scope, Source};
 pub use request::{AccessRequest, Mode, Protocol, SocketPath, SocketPathError, Target};
-pub use rules::{Origin, Rule, Rules, SocketRule, SocketRules};
+pub use rules::{
+    EncryptedHello, Interception, Origin, Rule, Rules, SocketRule, SocketRules, TlsRules,
+};

@@ -13,7 +13,7 @@ use crate::host::{Host, Literal};
 use crate::pattern::{PatternSet, PatternText, RuleId};
 use crate::reason::Reason;
 use crate::request::{AccessRequest, Mode, Protocol, SocketPath, Target};
-use crate::rules::{Rules, SocketRules};
+use crate::rules::{Interception, Rules, SocketRules, TlsRules};
 
 mod origins;
 mod verdict;
@@ -44,6 +44,7 @@ pub struct Policy {
     /// Of the denied entries, then of the allowed ones.
     origins: Origins,
     sockets: SocketRules,
+    tls: TlsRules,
 }
 
 impl Policy {
@@ -58,6 +59,7 @@ impl Policy {
             allowed,
             denied,
             sockets,
+            tls,
         } = rules;
         Policy {
             enabled,
@@ -69,6 +71,7 @@ impl Policy {
             allowed: PatternSet::compile(allowed.iter().map(|rule| &rule.pattern)),
             origins: Origins::collect(denied.iter().chain(&allowed).map(|rule| &rule.origin)),
             sockets,
+            tls,
         }
     }
 
@@ -96,7 +99,8 @@ impl Policy {
             (Mode::Limited, Protocol::Socks5Tcp | Protocol::Socks5Udp) => {
                 Err(Reason::MethodNotAllowed)
             }
-            (Mode::Full, _) | (Mode::Limited, Protocol::Http | Protocol::HttpsConnect) => Ok(()),
+            (Mode::Full, _)
+            | (Mode::Limited, Protocol::Http | Protocol::HttpsConnect | Protocol::Https) => Ok(()),
         }
     }
 
@@ -151,6 +155,42 @@ impl Policy {
                 origin: rule.map(|rule| rule.origin.clone()),
             }
         }
+    }
+
+    /// Judges the server name with which a client begins TLS inside of a permitted tunnel.
+    ///
+    /// One that was permitted for a name is for that name only. One that was permitted for an address may lead to any
+    /// name that is served there, but for those on the denylist.
+    ///
+    /// # Errors
+    /// The reason why the name is refused, and the rule where there is one.
+    pub fn admit_server_name(
+        &self,
+        target: &Host,
+        server_name: &Host,
+    ) -> Result<(), (Reason, Option<RuleId>)> {
+        match target {
+            _ if target == server_name => Ok(()),
+            Host::Name(_) => Err((Reason::ServerNameMismatch, None)),
+            Host::Address(_) => match self.find_denied(server_name) {
+                Some(rule) => Err((Reason::Denied, Some(rule))),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Whether a tunnel that comes by this door is to be opened, so that the requests inside are judged.
+    pub fn intercepts(&self, protocol: Protocol) -> bool {
+        let opened = match (self.tls.interception, self.mode) {
+            (Interception::Always, _) | (Interception::WhenLimited, Mode::Limited) => true,
+            (Interception::WhenLimited, Mode::Full) | (Interception::Unavailable, _) => false,
+        };
+        opened && protocol == Protocol::HttpsConnect
+    }
+
+    /// What is said about TLS inside of tunnels.
+    pub fn tls_rules(&self) -> TlsRules {
+        self.tls
     }
 
     /// What is said about unix sockets. Links are followed by the gate, which needs the listed paths for it.
@@ -278,8 +318,13 @@ impl Policy {
     fn find_mode_refusal(&self, request: &AccessRequest<'_>) -> Option<Reason> {
         match (self.mode, request.protocol) {
             (Mode::Full, _) => None,
-            (Mode::Limited, Protocol::HttpsConnect) => Some(Reason::MitmRequired),
-            (Mode::Limited, Protocol::Http | Protocol::Socks5Tcp | Protocol::Socks5Udp) => {
+            (Mode::Limited, Protocol::HttpsConnect) => {
+                (!self.intercepts(request.protocol)).then_some(Reason::MitmRequired)
+            }
+            (
+                Mode::Limited,
+                Protocol::Http | Protocol::Https | Protocol::Socks5Tcp | Protocol::Socks5Udp,
+            ) => {
                 let reads = request
                     .method
                     .is_some_and(|method| self.mode.allows_method(method));

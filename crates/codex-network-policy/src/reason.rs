@@ -29,6 +29,13 @@ pub enum Reason {
     UnixSocketUnsupported,
     /// The name was permitted but could not be resolved.
     DnsLookupFailed(LookupFailure),
+    /// Inside a permitted tunnel the client asks, in its TLS, for another name than was permitted, or for one that
+    /// cannot be read.
+    ServerNameMismatch,
+    /// Inside a permitted tunnel the client hides which name it asks for.
+    EncryptedHello,
+    /// The origin of a permitted tunnel does not prove that it is the one that was asked for.
+    OriginNotVerified,
     /// The client left before the judgement was complete.
     Cancelled,
     /// A decider refused without a word of its own, or with an unusable one.
@@ -66,6 +73,9 @@ impl Reason {
             Reason::DnsLookupFailed(
                 LookupFailure::Failed | LookupFailure::TimedOut | LookupFailure::Empty,
             ) => "dns_lookup_failed",
+            Reason::ServerNameMismatch => "server_name_mismatch",
+            Reason::EncryptedHello => "encrypted_client_hello",
+            Reason::OriginNotVerified => "origin_not_verified",
             Reason::Cancelled => "cancelled",
             Reason::PolicyDenied => "policy_denied",
             Reason::Invented(word) => word.as_str(),
@@ -78,7 +88,11 @@ impl Reason {
             Reason::NotAllowed | Reason::NotAllowedLocal => Some("blocked-by-allowlist"),
             Reason::Denied => Some("blocked-by-denylist"),
             Reason::MethodNotAllowed | Reason::MitmRequired => Some("blocked-by-method-policy"),
-            Reason::PolicyDenied | Reason::Invented(_) => Some("blocked-by-policy"),
+            Reason::ServerNameMismatch
+            | Reason::EncryptedHello
+            | Reason::OriginNotVerified
+            | Reason::PolicyDenied
+            | Reason::Invented(_) => Some("blocked-by-policy"),
             Reason::ProxyDisabled
             | Reason::UnixSocketUnsupported
             | Reason::DnsLookupFailed(_)
@@ -105,6 +119,15 @@ impl Reason {
             }
             Reason::UnixSocketUnsupported => "unix sockets unsupported",
             Reason::DnsLookupFailed(_) => "upstream failure: could not resolve the host",
+            Reason::ServerNameMismatch => {
+                "Codex blocked this request: TLS server name is not the permitted host."
+            }
+            Reason::EncryptedHello => {
+                "Codex blocked this request: encrypted TLS server name not allowed."
+            }
+            Reason::OriginNotVerified => {
+                "Codex blocked this request: the origin has no valid certificate for the host."
+            }
             Reason::Cancelled => "the client left before a decision",
         }
     }

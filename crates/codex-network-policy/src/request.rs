@@ -56,6 +56,8 @@ pub enum Protocol {
     Http,
     /// HTTP `CONNECT`.
     HttpsConnect,
+    /// A request inside the TLS of an intercepted tunnel.
+    Https,
     /// SOCKS5 `CONNECT`.
     Socks5Tcp,
     /// A datagram of a SOCKS5 association.
@@ -68,6 +70,7 @@ impl Protocol {
         match self {
             Protocol::Http => "http",
             Protocol::HttpsConnect => "https_connect",
+            Protocol::Https => "https",
             Protocol::Socks5Tcp => "socks5_tcp",
             Protocol::Socks5Udp => "socks5_udp",
         }
@@ -78,6 +81,7 @@ impl Protocol {
         match self {
             Protocol::Http => "http",
             Protocol::HttpsConnect => "http-connect",
+            Protocol::Https => "https",
             Protocol::Socks5Tcp => "socks5",
             Protocol::Socks5Udp => "socks5-udp",
         }

@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pattern::HostPattern;
 use crate::request::{Mode, SocketPath};
 
@@ -32,6 +34,43 @@ pub struct Rules {
     pub denied: Vec<Rule>,
     /// The unix sockets that may be reached.
     pub sockets: SocketRules,
+    /// What is done about the TLS inside of tunnels.
+    pub tls: TlsRules,
+}
+
+/// What is said about TLS inside of tunnels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsRules {
+    /// Which tunnels are opened.
+    pub interception: Interception,
+    /// What a hello with an encrypted part means.
+    pub encrypted_hello: EncryptedHello,
+    /// Whether a tunnel's bytes wait until the origin has shown a certificate for the name to the proxy itself.
+    pub verify_origin: bool,
+}
+
+/// Which tunnels the proxy opens, to judge the requests inside of their TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interception {
+    /// None: there is no authority to sign for them. The limited mode refuses tunnels.
+    #[default]
+    Unavailable,
+    /// Those of the limited mode.
+    WhenLimited,
+    /// All that come by CONNECT, in every mode.
+    Always,
+}
+
+/// What a ClientHello with an encrypted part (ECH, RFC 9849) means, whose real server name nobody between client and
+/// origin can read. The outer name is compared either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncryptedHello {
+    /// It passes: browsers send a random one with every connection, so that the real ones do not stand out.
+    #[default]
+    Allow,
+    /// It is refused.
+    Deny,
 }
 
 /// One entry of a host list.

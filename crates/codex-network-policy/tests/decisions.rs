@@ -11,8 +11,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use codex_network_policy::{
-    AccessRequest, Authority, Host, HostPattern, Mode, Origin, Outcome, Policy, Protocol, Rule,
-    Rules, SocketPath, SocketRule, Target, Trace,
+    AccessRequest, Authority, Host, HostPattern, Interception, Mode, Origin, Outcome, Policy,
+    Protocol, Rule, Rules, SocketPath, SocketRule, Target, Trace,
 };
 
 type Anything<T> = Result<T, Box<dyn Error>>;
@@ -81,6 +81,10 @@ fn answer_file(name: &str, text: &str) -> Anything<String> {
                 ["disabled"] => rules.enabled = false,
                 ["pinned"] => rules.pinned = true,
                 ["mode", "limited"] => rules.mode = Mode::Limited,
+                ["intercept", "when-limited"] => {
+                    rules.tls.interception = Interception::WhenLimited;
+                }
+                ["intercept", "always"] => rules.tls.interception = Interception::Always,
                 ["allow-local-binding"] => rules.allow_local_binding = true,
                 ["allow", pattern] => rules.allowed.push(Rule {
                     pattern: HostPattern::parse(&unescape(pattern)?)?,
@@ -134,6 +138,16 @@ fn answer(policy: &Policy, question: &str) -> Anything<String> {
                 Err(class) => format!("refused {class}"),
             }
         }
+        ["intercepts"] => policy.intercepts(Protocol::HttpsConnect).to_string(),
+        ["server-name", name, "in", target] => {
+            match policy.admit_server_name(&Host::parse(target)?, &Host::parse(name)?) {
+                Ok(()) => "admitted".into(),
+                Err((reason, rule)) => match rule {
+                    Some(rule) => format!("refused {reason} {}", policy.rule(rule)),
+                    None => format!("refused {reason}"),
+                },
+            }
+        }
         ["approved", ref request @ ..] => answer_request(policy, request, true)?,
         ref request => answer_request(policy, request, false)?,
     })
@@ -143,6 +157,8 @@ fn answer_request(policy: &Policy, words: &[&str], approved: bool) -> Anything<S
     let (protocol, method, upgrade, target) = match *words {
         ["http", method, "upgrade", target] => (Protocol::Http, Some(method), true, target),
         ["http", method, target] => (Protocol::Http, Some(method), false, target),
+        ["https", method, "upgrade", target] => (Protocol::Https, Some(method), true, target),
+        ["https", method, target] => (Protocol::Https, Some(method), false, target),
         ["connect", target] => (Protocol::HttpsConnect, Some("CONNECT"), false, target),
         ["socks", target] => (Protocol::Socks5Tcp, None, false, target),
         ["udp", target] => (Protocol::Socks5Udp, None, false, target),

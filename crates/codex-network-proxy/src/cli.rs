@@ -1,6 +1,6 @@
 //! The command line: its arguments, its log, its exit codes.
 //!
-//! Without a subcommand it serves, see [`serve`]. Exit codes: 0 after a clean end, 1 for a failure such as a taken
+//! Without a subcommand it serves, see [`serve`]; [`ca`] is about the certificate authority. Exit codes: 0 after a clean end, 1 for a failure such as a taken
 //! port, 2 for a command line or a configuration that cannot be used.
 
 use std::io::{IsTerminal as _, Write as _};
@@ -8,15 +8,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use codex_network_proxy::NetworkMode;
 use codex_network_proxy::config::Overrides;
 use tracing_subscriber::EnvFilter;
 
+mod ca;
 mod failure;
 mod log;
 mod serve;
+mod shell;
 
 use failure::Failure;
 use log::Log;
@@ -29,6 +32,8 @@ Examples:
       Do what $CODEX_HOME/config.toml says (by default ~/.codex/config.toml).
   codex-network-proxy --profile ci --mode limited
       Take [permissions.ci.network], and permit only GET, HEAD and OPTIONS.
+  codex-network-proxy ca trust
+      Show how clients come to trust the certificates of intercepted connections.
   curl -x http://127.0.0.1:3128 http://example.com/
   curl -x socks5h://127.0.0.1:8081 https://example.com/
       Send a request through it.
@@ -43,9 +48,25 @@ A denied host stays denied, whatever allows it. Local and private addresses need
     version,
     about,
     after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
     styles = Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default()),
 )]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ca(ca::Arguments),
+}
+
+/// What to do without a subcommand.
+#[derive(Debug, Args)]
+struct ServeArguments {
     /// Read this file instead of $CODEX_HOME/config.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -106,13 +127,25 @@ enum LogFormat {
 /// Parses the command line and runs it.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let log = match Log::start() {
-        Ok(log) => log,
-        Err(error) => {
-            complain(&format!("could not start the log: {error}"));
-            return ExitCode::FAILURE;
-        }
+    let ended = match arguments.command {
+        Some(Command::Ca(arguments)) => ca::run(&arguments),
+        None => run_serve(arguments.serve),
     };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            complain(&message);
+            ExitCode::from(2)
+        }
+        Err(Failure::Other(error)) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_serve(arguments: ServeArguments) -> Result<(), Failure> {
+    let log = Log::start().context("could not start the log")?;
     start_log(&arguments, log.clone());
     let quiet = arguments.quiet;
     let overrides = Overrides {
@@ -131,17 +164,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let ended = serve::run(&overrides, quiet, &log);
     log.flush_for_exit();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => {
-            complain(&message);
-            ExitCode::from(2)
-        }
-        Err(Failure::Other(error)) => {
-            complain(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    ended
 }
 
 /// Writes an error to stderr, in red where that is a terminal.
@@ -151,7 +174,7 @@ fn complain(message: &str) {
 }
 
 /// Logs go to stderr: refusals and warnings by default. `RUST_LOG` overrides `-v` and `-q`.
-fn start_log(arguments: &Arguments, log: Log) {
+fn start_log(arguments: &ServeArguments, log: Log) {
     let level = match (arguments.quiet, arguments.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",

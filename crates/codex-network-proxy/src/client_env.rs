@@ -1,11 +1,12 @@
 //! The environment variables by which a child process finds the proxy.
 //!
 //! Main functions: [`apply_to_env`], which sets everything that a child needs, and [`exports`], the few that a person
-//! copies into a shell. Comes in: the addresses of the listeners. It touches no environment but the map it is given, and
-//! it contains nobody: a program that ignores these variables is not stopped by them.
+//! copies into a shell. Comes in: the addresses of the listeners and, where TLS is opened, the bundle of trusted
+//! certificates. It touches no environment but the map it is given, and it contains nobody: a program that ignores these variables is not stopped by them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// The variables that may hold a proxy URL, as clients spell them in capitals.
 pub const PROXY_URL_ENV_KEYS: &[&str] = &[
@@ -46,6 +47,33 @@ pub const DEFAULT_NO_PROXY_VALUE: &str =
 
 /// Tells a child, with `1` or `0`, whether local addresses are reachable.
 pub const ALLOW_LOCAL_BINDING_ENV_KEY: &str = "CODEX_NETWORK_ALLOW_LOCAL_BINDING";
+
+/// The variables by which clients find the certificates that they trust. Each takes the bundle, which holds the roots of
+/// this machine too: most of these replace what the client trusts otherwise.
+pub const TRUST_ENV_KEYS: &[&str] = &[
+    "CODEX_CA_CERTIFICATE",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+    "BUNDLE_SSL_CA_CERT",
+    "npm_config_cafile",
+    "NPM_CONFIG_CAFILE",
+];
+
+/// Those of them that a person is told to export.
+const EXPORTED_TRUST_KEYS: &[&str] = &[
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+];
 
 /// What always goes to the HTTP listener.
 const HTTP_KEYS: &[&str] = &[
@@ -90,11 +118,18 @@ pub fn has_proxy_url_env_vars(env: &HashMap<String, String>) -> bool {
 
 /// Points a child at the proxy. What the variables held before is overwritten, for a child that kept another proxy would
 /// go around this one.
+///
+/// `trust_bundle` is the file that [`write_bundle`] wrote, given where the proxy opens TLS. A path that is no Unicode
+/// cannot stand in this map and is left out: the child then refuses our certificates, which it says, rather than look for
+/// a file that is not there.
+///
+/// [`write_bundle`]: crate::CertificateAuthority::write_bundle
 pub fn apply_to_env(
     env: &mut HashMap<String, String>,
     http_addr: SocketAddr,
     socks_addr: Option<SocketAddr>,
     allow_local_binding: bool,
+    trust_bundle: Option<&Path>,
 ) {
     let mut set_all = |keys: &[&str], value: &str| {
         for key in keys {
@@ -112,6 +147,9 @@ pub fn apply_to_env(
     );
     set_all(&["ELECTRON_GET_USE_PROXY"], "true");
     set_all(&["CODEX_NETWORK_PROXY_ACTIVE", "NODE_USE_ENV_PROXY"], "1");
+    if let Some(bundle) = trust_bundle.and_then(Path::to_str) {
+        set_all(TRUST_ENV_KEYS, bundle);
+    }
     if let Some(command) = socks_addr
         .filter(|_| cfg!(target_os = "macos"))
         .map(git_ssh_command)
@@ -121,23 +159,31 @@ pub fn apply_to_env(
     }
 }
 
-/// The short list for a person: name and value, in the order in which they are printed.
+/// The short list for a person: name and value, in the order in which they are printed. What is to be trusted comes
+/// first, so that a shell which reads line by line never has a proxy that it cannot use.
 pub fn exports(
     http_addr: SocketAddr,
     socks_addr: Option<SocketAddr>,
     allow_local_binding: bool,
+    trust_bundle: Option<&Path>,
 ) -> Vec<(&'static str, String)> {
     let other_protocols = other_protocols_url(http_addr, socks_addr);
     let no_proxy = no_proxy(allow_local_binding);
-    [
+    let trust = trust_bundle.and_then(Path::to_str).into_iter();
+    let trust = trust.flat_map(|bundle| {
+        EXPORTED_TRUST_KEYS
+            .iter()
+            .map(|key| (*key, bundle.to_owned()))
+    });
+    let proxies = [
         ("HTTP_PROXY", "http_proxy", http_url(http_addr)),
         ("HTTPS_PROXY", "https_proxy", http_url(http_addr)),
         ("ALL_PROXY", "all_proxy", other_protocols),
         ("NO_PROXY", "no_proxy", no_proxy.to_owned()),
     ]
     .into_iter()
-    .flat_map(|(upper, lower, value)| [(upper, value.clone()), (lower, value)])
-    .collect()
+    .flat_map(|(upper, lower, value)| [(upper, value.clone()), (lower, value)]);
+    trust.chain(proxies).collect()
 }
 
 fn http_url(http_addr: SocketAddr) -> String {
@@ -167,127 +213,4 @@ fn git_ssh_command(socks_addr: SocketAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    fn applied(socks: Option<&str>, allow_local_binding: bool) -> HashMap<String, String> {
-        let mut env = HashMap::from([("HTTP_PROXY".to_owned(), "http://other:1".to_owned())]);
-        apply_to_env(
-            &mut env,
-            address("127.0.0.1:3128"),
-            socks.map(address),
-            allow_local_binding,
-        );
-        env
-    }
-
-    #[test]
-    fn a_child_reaches_every_door() {
-        let env = applied(Some("127.0.0.1:8081"), false);
-        for key in HTTP_KEYS {
-            assert_eq!(env[*key], "http://127.0.0.1:3128", "{key}");
-        }
-        for key in ["ALL_PROXY", "all_proxy", "FTP_PROXY", "ftp_proxy"] {
-            assert_eq!(env[key], "socks5h://127.0.0.1:8081", "{key}");
-        }
-        for key in NO_PROXY_ENV_KEYS {
-            assert_eq!(env[*key], "", "{key}");
-        }
-        assert_eq!(env[ALLOW_LOCAL_BINDING_ENV_KEY], "0");
-        assert_eq!(env["ELECTRON_GET_USE_PROXY"], "true");
-        assert_eq!(env["CODEX_NETWORK_PROXY_ACTIVE"], "1");
-        assert_eq!(env["NODE_USE_ENV_PROXY"], "1");
-        assert_eq!(
-            env.contains_key("GIT_SSH_COMMAND"),
-            cfg!(target_os = "macos")
-        );
-        let fixed = 4 + usize::from(cfg!(target_os = "macos"));
-        assert_eq!(
-            env.len(),
-            HTTP_KEYS.len() + 4 + NO_PROXY_ENV_KEYS.len() + fixed
-        );
-    }
-
-    #[test]
-    fn every_known_proxy_key_is_overwritten() {
-        let env = applied(None, false);
-        for key in PROXY_URL_ENV_KEYS {
-            assert_eq!(env[*key], "http://127.0.0.1:3128", "{key}");
-        }
-    }
-
-    #[test]
-    fn local_targets_go_around_only_where_they_are_allowed() {
-        let env = applied(None, true);
-        for key in NO_PROXY_ENV_KEYS {
-            assert_eq!(env[*key], DEFAULT_NO_PROXY_VALUE, "{key}");
-        }
-        assert_eq!(env[ALLOW_LOCAL_BINDING_ENV_KEY], "1");
-    }
-
-    #[test]
-    fn a_proxy_variable_is_found_in_both_spellings() {
-        let env = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect()
-        };
-        let both = env(&[
-            ("HTTP_PROXY", ""),
-            ("http_proxy", "http://a"),
-            ("Https_Proxy", "http://b"),
-        ]);
-        assert_eq!(proxy_url_env_value(&both, "HTTP_PROXY"), Some(""));
-        assert_eq!(proxy_url_env_value(&both, "HTTPS_PROXY"), None);
-        assert!(
-            !has_proxy_url_env_vars(&both),
-            "the exact key hides the other, even when it is empty"
-        );
-        assert!(has_proxy_url_env_vars(&env(&[(
-            "npm_config_proxy",
-            "http://a"
-        )])));
-        assert!(!has_proxy_url_env_vars(&env(&[("HTTPS_PROXY", "  ")])));
-        assert!(!has_proxy_url_env_vars(&env(&[("NO_PROXY", "a")])));
-    }
-
-    #[test]
-    fn exports_are_the_four_that_every_client_knows() {
-        let exports = exports(
-            address("[::1]:3128"),
-            Some(address("127.0.0.1:8081")),
-            false,
-        );
-        let lines: Vec<String> = exports
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "HTTP_PROXY=http://[::1]:3128",
-                "http_proxy=http://[::1]:3128",
-                "HTTPS_PROXY=http://[::1]:3128",
-                "https_proxy=http://[::1]:3128",
-                "ALL_PROXY=socks5h://127.0.0.1:8081",
-                "all_proxy=socks5h://127.0.0.1:8081",
-                "NO_PROXY=",
-                "no_proxy=",
-            ]
-        );
-    }
-
-    #[test]
-    fn git_over_ssh_is_led_through_socks() {
-        let command = git_ssh_command(address("127.0.0.1:8081"));
-        assert_eq!(
-            command,
-            "ssh -o ProxyCommand='nc -X 5 -x 127.0.0.1:8081 %h %p'"
-        );
-    }
-}
+mod tests;

@@ -59,15 +59,3 @@ impl StdError for Error {
             .map(|source| source as &(dyn StdError + 'static))
     }
 }
-
-/// An error with its causes, for the log.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

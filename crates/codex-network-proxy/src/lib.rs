@@ -28,21 +28,26 @@
 //! # Ok(()) }
 //! ```
 
+pub mod authority;
 pub mod client_env;
 pub mod config;
 mod error;
 mod exchange;
+mod hello;
 mod listener;
+mod patience;
 mod proxy;
 mod relay;
 mod reload;
 mod tunnel;
+mod watch;
 
+pub use authority::{AuthorityError, AuthorityFiles, CertificateAuthority};
 pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
 pub use codex_network_gate::{
     BlockedRequest, BlockedRequestArgs, Limits, NetworkDecision, NetworkDecisionSource,
     NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest, NetworkPolicyRequestArgs,
-    NetworkProtocol, ParentProxies, Resolver,
+    NetworkProtocol, ParentProxies, Resolver, TrustRoots,
 };
 pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
 pub use error::{Error, ErrorKind};

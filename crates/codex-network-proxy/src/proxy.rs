@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use codex_network_gate::{
-    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver,
+    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots,
 };
 use codex_network_policy::{Mode, Policy};
 use tokio::sync::{Semaphore, watch};
@@ -36,6 +36,8 @@ pub struct NetworkProxyBuilder {
     limits: Limits,
     unix_sockets: Option<UnixSockets>,
     stays: bool,
+    roots: TrustRoots,
+    environment: Option<Environment>,
 }
 
 /// Where the settings come from.
@@ -137,6 +139,20 @@ impl NetworkProxyBuilder {
         self
     }
 
+    /// Trusts these issuers when the proxy speaks TLS with an origin or a parent. By default those of the system.
+    #[must_use]
+    pub fn trust_roots(mut self, roots: TrustRoots) -> Self {
+        self.roots = roots;
+        self
+    }
+
+    /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
     /// Reads and checks the configuration and compiles the policy. Nothing is bound yet.
     ///
     /// # Errors
@@ -148,10 +164,9 @@ impl NetworkProxyBuilder {
     )]
     pub async fn build(self) -> Result<NetworkProxy, Error> {
         let sockets = self.unix_sockets.unwrap_or_else(UnixSockets::of_platform);
+        let environment = self.environment.unwrap_or_else(Environment::of_process);
         let config = match self.source {
-            Source::Files => {
-                LoadedConfig::from_files(&self.overrides, &Environment::of_process(), sockets)
-            }
+            Source::Files => LoadedConfig::from_files(&self.overrides, &environment, sockets),
             Source::Given(config) => LoadedConfig::from_config(*config, &self.overrides, sockets),
             Source::Loaded(config) => Ok(*config),
         }
@@ -167,7 +182,8 @@ impl NetworkProxyBuilder {
         let gate = Gate::builder(Policy::compile(config.rules.clone()))
             .decider(self.decider)
             .parents(parents)
-            .limits(self.limits);
+            .limits(self.limits)
+            .trust_roots(self.roots);
         let gate = match self.resolver {
             Some(resolver) => gate.resolver(resolver),
             None => gate,

@@ -82,6 +82,19 @@ where
             half_closed,
         }
     }
+
+    pub(crate) fn downstream_mut(&mut self) -> &mut D {
+        &mut self.downstream
+    }
+
+    pub(crate) fn upstream(&self) -> &U {
+        &self.upstream
+    }
+
+    /// The streams, downstream first. What is in flight between them is lost.
+    pub(crate) fn into_streams(self) -> (D, U) {
+        (self.downstream, self.upstream)
+    }
 }
 
 impl<D, U> Future for Relay<D, U>

@@ -15,7 +15,10 @@ fn document(name: &str) -> String {
 
 #[test]
 fn every_config_key_is_described() {
-    let config = serde_json::to_value(NetworkProxyConfig::default()).unwrap();
+    // Some keys are written only where they are not the default.
+    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true });
+    let unusual: NetworkProxyConfig = serde_json::from_value(unusual).unwrap();
+    let config = serde_json::to_value(unusual).unwrap();
     let guide = document("docs/config.md");
     let keys = config["network"].as_object().unwrap().keys();
     let missing: Vec<_> = keys
@@ -30,6 +33,7 @@ fn every_config_key_is_described() {
 #[test]
 fn every_reason_is_described_with_its_header() {
     let guide = document("docs/config.md");
+    let (_, guide) = guide.split_once("\n## Reasons\n").unwrap();
     let reasons = [
         Reason::NotAllowed,
         Reason::NotAllowedLocal,
@@ -39,6 +43,9 @@ fn every_reason_is_described_with_its_header() {
         Reason::ProxyDisabled,
         Reason::UnixSocketUnsupported,
         Reason::DnsLookupFailed(LookupFailure::Failed),
+        Reason::ServerNameMismatch,
+        Reason::EncryptedHello,
+        Reason::OriginNotVerified,
         Reason::Cancelled,
         Reason::PolicyDenied,
     ];
@@ -64,6 +71,9 @@ fn every_reason_is_described_with_its_header() {
             | Reason::ProxyDisabled
             | Reason::UnixSocketUnsupported
             | Reason::DnsLookupFailed(_)
+            | Reason::ServerNameMismatch
+            | Reason::EncryptedHello
+            | Reason::OriginNotVerified
             | Reason::Cancelled
             | Reason::PolicyDenied => {}
             Reason::Invented(word) => drop::<InventedReason>(word),
@@ -88,6 +98,17 @@ fn every_audit_field_is_described() {
         assert!(
             guide.contains(&format!("`{field}`")),
             "docs/config.md does not mention {field}"
+        );
+    }
+}
+
+#[test]
+fn every_variable_of_trust_is_described() {
+    let guide = document("docs/tls.md");
+    for key in codex_network_proxy::client_env::TRUST_ENV_KEYS {
+        assert!(
+            guide.contains(&format!("`{key}`")),
+            "docs/tls.md does not mention {key}"
         );
     }
 }

@@ -1,16 +1,25 @@
-//! The audit event (SPEC section K): one `tracing` event per judgement.
+//! The audit trail (SPEC section K): one `tracing` event per judgement, and one per connection that says what proved
+//! its identity.
 //!
-//! This is the only file that emits it, so a new field is added here and nowhere else. It deliberately never
-//! carries a URL, a path, a query, a header or the path of a socket.
+//! This is the only file that emits them, so a new field is added here and nowhere else. They deliberately never
+//! carry a URL, a path, a query, a header or the path of a socket.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
-use super::outcome::{Facts, Outcome};
+use super::outcome::{Connected, Facts, Outcome};
 
-/// The name of the event.
+/// The name of a judgement's event.
 const POLICY_DECISION: &str = "codex.network_proxy.policy_decision";
+
+/// The name of a connection's event.
+const CONNECTION: &str = "codex.network_proxy.connection";
+
+/// Whether anybody reads the audit trail.
+pub(crate) fn is_audited() -> bool {
+    tracing::enabled!(target: "codex_otel.network_proxy", tracing::Level::INFO)
+}
 
 /// Emits the event of one judgement. Nothing is formatted where nobody listens.
 pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>) {
@@ -31,6 +40,34 @@ pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>) {
             "client.address" = Client(facts).to_string().as_str(),
             "network.policy.override" = outcome.overridden,
             "network.upstream" = outcome.via_parent.then_some("parent"),
+            "tls.client.server_name" = facts.server_name,
+        }
+    );
+}
+
+/// Emits the event of one connection: the name that was asked for, the address that was dialled, the server name that
+/// was seen, the certificate, the rule.
+pub(super) fn emit_connection(facts: &Facts<'_>, connected: &Connected<'_>) {
+    let server_name = connected.server_name.map(ToString::to_string);
+    let certificate = connected.certificate.map(ToString::to_string);
+    let address = connected.dialled.map(|address| address.ip().to_string());
+    tracing::event!(
+        target: "codex_otel.network_proxy",
+        tracing::Level::INFO,
+        {
+            "event.name" = CONNECTION,
+            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "network.transport.protocol" = facts.protocol.as_str(),
+            "server.address" = facts.host().as_str(),
+            "server.port" = u64::from(facts.port()),
+            "client.address" = Client(facts).to_string().as_str(),
+            "network.peer.address" = address.as_deref(),
+            "network.peer.port" = connected.dialled.map(|address| u64::from(address.port())),
+            "network.upstream" = connected.via_parent.then_some("parent"),
+            "tls.client.server_name" = server_name.as_deref(),
+            "tls.client.encrypted_hello" = connected.encrypted_hello.then_some(true),
+            "tls.server.hash.sha256" = certificate.as_deref(),
+            "network.policy.rule" = connected.rule.or(connected.approved.then_some("decider")),
         }
     );
 }

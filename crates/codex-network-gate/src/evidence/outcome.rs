@@ -5,7 +5,9 @@
 
 use std::net::SocketAddr;
 
-use codex_network_policy::{Decision, Protocol, Reason, Scope, Source, Target};
+use codex_network_policy::{Decision, Host, Mode, Protocol, Reason, Scope, Source, Target};
+
+use crate::fingerprint::Fingerprint;
 
 /// The host that stands for a socket in evidence and answers; the path itself is not told.
 pub(crate) const UNIX_SOCKET_HOST: &str = "unix-socket";
@@ -20,6 +22,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) target: &'a Target,
     pub(crate) method: Option<&'a str>,
     pub(crate) client: Option<SocketAddr>,
+    /// The server name with which the client begins TLS in a tunnel, where that is what is judged.
+    pub(crate) server_name: Option<&'a str>,
 }
 
 impl Facts<'_> {
@@ -59,8 +63,22 @@ pub(crate) struct Outcome<'a> {
     pub(crate) overridden: bool,
     /// Whether the access leaves through a parent proxy.
     pub(crate) via_parent: bool,
+    /// The mode, where the history is to tell it.
+    pub(crate) mode: Option<Mode>,
     /// The rule that decided and where it stands, or what would permit the access: for the log line.
     pub(crate) note: Option<&'a dyn std::fmt::Display>,
+}
+
+/// What proved the identity of a connection, as it is recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected<'a> {
+    pub(crate) dialled: Option<SocketAddr>,
+    pub(crate) server_name: Option<&'a Host>,
+    pub(crate) encrypted_hello: bool,
+    pub(crate) certificate: Option<&'a Fingerprint>,
+    pub(crate) rule: Option<&'a str>,
+    pub(crate) approved: bool,
+    pub(crate) via_parent: bool,
 }
 
 impl Outcome<'_> {

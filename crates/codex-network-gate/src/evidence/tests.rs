@@ -1,4 +1,4 @@
-use codex_network_policy::{Host, LookupFailure, SocketPath};
+use codex_network_policy::{Host, LookupFailure, Mode, SocketPath};
 
 use super::capture::{AUDIT, Capture, Line};
 use super::*;
@@ -20,6 +20,7 @@ fn facts<'a>(protocol: Protocol, target: &'a Target, method: Option<&'a str>) ->
         target,
         method,
         client: Some("127.0.0.1:1234".parse().unwrap()),
+        server_name: None,
     }
 }
 
@@ -34,6 +35,7 @@ fn refused(reason: &Reason, source: Source) -> Outcome<'_> {
         reason: Some(reason),
         overridden: false,
         via_parent: false,
+        mode: (source == Source::ModeGuard).then_some(Mode::Limited),
         note: None,
     }
 }

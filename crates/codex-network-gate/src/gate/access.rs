@@ -39,6 +39,7 @@ impl Access<'_> {
             target: &self.target,
             method: self.method,
             client: self.client,
+            server_name: None,
         }
     }
 }

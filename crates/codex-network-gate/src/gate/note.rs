@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use codex_network_policy::{LookupFailure, Policy, Reason, Source, Target, Verdict};
+use codex_network_policy::{LookupFailure, Policy, Protocol, Reason, Source, Target, Verdict};
+
+use super::access::Access;
 
 /// The note to one refusal.
 pub(super) struct Note<'a> {
@@ -13,7 +15,7 @@ pub(super) struct Note<'a> {
     pub(super) reason: &'a Reason,
     pub(super) source: Source,
     pub(super) verdict: Option<&'a Verdict>,
-    pub(super) target: &'a Target,
+    pub(super) access: &'a Access<'a>,
     /// Whether the target is a listener of this proxy.
     pub(super) own_listener: bool,
 }
@@ -25,13 +27,17 @@ impl Note<'_> {
         match self.reason {
             Reason::NotAllowed => true,
             _ if self.source == Source::Decider => false,
-            Reason::Cancelled | Reason::PolicyDenied | Reason::Invented(_) => false,
+            Reason::PolicyDenied => self.access.protocol == Protocol::Https,
+            Reason::Cancelled | Reason::Invented(_) => false,
             Reason::NotAllowedLocal
             | Reason::Denied
             | Reason::MethodNotAllowed
             | Reason::MitmRequired
             | Reason::ProxyDisabled
             | Reason::UnixSocketUnsupported
+            | Reason::ServerNameMismatch
+            | Reason::EncryptedHello
+            | Reason::OriginNotVerified
             | Reason::DnsLookupFailed(_) => true,
         }
     }
@@ -39,7 +45,7 @@ impl Note<'_> {
 
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.reason, self.target) {
+        match (self.reason, &self.access.target) {
             (Reason::NotAllowed, Target::Host { host, .. }) => {
                 write!(f, "to allow it, add \"{host}\" to allowed_domains")
             }
@@ -68,12 +74,31 @@ impl fmt::Display for Note<'_> {
                 }
                 None => f.write_str("denied by a rule"),
             },
+            (Reason::MethodNotAllowed, _) if self.access.method == Some("CONNECT") => {
+                f.write_str("no tunnel is opened inside of a tunnel")
+            }
             (Reason::MethodNotAllowed, _) => {
                 f.write_str("mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only")
             }
-            (Reason::MitmRequired, _) => f.write_str(
-                "mode = \"limited\" permits no opaque tunnel; use mode = \"full\" to permit it",
+            (Reason::MitmRequired, _) if self.policy.intercepts(self.access.protocol) => f.write_str(
+                "mode = \"limited\" opens every tunnel, and what came in this one is not TLS",
             ),
+            (Reason::MitmRequired, _) => f.write_str(
+                "mode = \"limited\" permits no opaque tunnel; set mitm = true to have TLS opened, or mode = \"full\"",
+            ),
+            (Reason::ServerNameMismatch, Target::Host { host, .. }) => write!(
+                f,
+                "the tunnel was permitted for \"{host}\" and is for nothing else"
+            ),
+            (Reason::EncryptedHello, _) => f.write_str(
+                "to allow it, set encrypted_client_hello = \"allow\"; it can hide another server name",
+            ),
+            (Reason::OriginNotVerified, _) => {
+                f.write_str("verify_origin = true wants a valid certificate for the host")
+            }
+            (Reason::PolicyDenied, _) => {
+                f.write_str("the request names another host than its tunnel")
+            }
             (Reason::ProxyDisabled, _) => f.write_str("the configuration disables the proxy"),
             (Reason::UnixSocketUnsupported, _) => {
                 f.write_str("unix sockets are served on macOS only")
@@ -85,8 +110,8 @@ impl fmt::Display for Note<'_> {
             }),
             (
                 Reason::NotAllowedLocal
+                | Reason::ServerNameMismatch
                 | Reason::Cancelled
-                | Reason::PolicyDenied
                 | Reason::Invented(_),
                 _,
             ) => Ok(()),

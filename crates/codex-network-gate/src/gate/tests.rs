@@ -17,10 +17,12 @@ use crate::evidence::capture::Capture;
 
 mod addresses;
 mod decisions;
+mod inside;
 mod notes;
 mod parents;
 mod sockets;
 mod tunnels;
+mod verify;
 mod waiting;
 
 const PUBLIC: &str = "93.184.215.14";
@@ -73,6 +75,7 @@ struct Script {
     names: &'static [(&'static str, &'static [&'static str])],
     environment: &'static [(&'static str, &'static str)],
     listeners: &'static [&'static str],
+    roots: crate::TrustRoots,
 }
 
 impl Script {
@@ -105,6 +108,7 @@ impl Script {
             .resolver(Arc::clone(&names) as Arc<dyn Resolver>)
             .decider(decider)
             .parents(parents)
+            .trust_roots(self.roots)
             .build();
         for listener in self.listeners {
             gate.add_listener(listener.parse().unwrap());
@@ -241,6 +245,7 @@ fn usual_method(door: Protocol) -> Option<&'static str> {
     match door {
         Protocol::Http => Some("GET"),
         Protocol::HttpsConnect => Some("CONNECT"),
+        Protocol::Https => Some("GET"),
         Protocol::Socks5Tcp | Protocol::Socks5Udp => None,
     }
 }

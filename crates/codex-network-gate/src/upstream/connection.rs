@@ -13,10 +13,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::fingerprint::Fingerprint;
+
 /// A stream to the target of a permit, or to the parent proxy.
 #[derive(Debug)]
 pub struct Connection {
     io: Io,
+    /// What was dialled, where this is a direct connection over IP.
+    peer: Option<SocketAddr>,
     /// Bytes that came with a parent's answer and belong to the tunnel.
     early: Bytes,
 }
@@ -32,9 +36,10 @@ pub(super) enum Io {
 }
 
 impl Connection {
-    pub(super) fn new(io: Io) -> Self {
+    pub(super) fn new(io: Io, peer: Option<SocketAddr>) -> Self {
         Self {
             io,
+            peer,
             early: Bytes::new(),
         }
     }
@@ -52,6 +57,7 @@ impl Connection {
             Self {
                 io: Io::Tcp(stream),
                 early,
+                ..
             } if early.is_empty() => Ok(stream),
             other => Err(other),
         }
@@ -60,13 +66,37 @@ impl Connection {
     /// The address that was dialled, where this is a direct connection over IP.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.tcp()?.peer_addr().ok()
+        self.peer
     }
 
     /// Our end's address, where this is a connection over IP.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
+    }
+
+    /// Whether the target has chosen HTTP/2 in its TLS.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.session()
+            .is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
+    }
+
+    /// The certificate that the target has shown, where the proxy speaks TLS with it.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Fingerprint> {
+        let certificate = self.session()?.peer_certificates()?.first()?;
+        Some(Fingerprint::of(certificate))
+    }
+
+    fn session(&self) -> Option<&rustls::ClientConnection> {
+        match &self.io {
+            Io::Tls(stream) => Some(stream.get_ref().1),
+            Io::Nested(stream) => Some(stream.get_ref().1),
+            Io::Tcp(_) => None,
+            #[cfg(unix)]
+            Io::Unix(_) => None,
+        }
     }
 
     fn tcp(&self) -> Option<&TcpStream> {

@@ -30,7 +30,12 @@ fn upstream_within(limits: Limits) -> (Upstream, Arc<Listeners>) {
     let limits = Arc::new(limits);
     let lookups = Lookups::new(Arc::new(Local), Arc::clone(&limits));
     let listeners: Arc<Listeners> = Arc::default();
-    let upstream = Upstream::new(limits, Arc::new(lookups), Arc::clone(&listeners));
+    let upstream = Upstream::new(
+        limits,
+        Arc::new(lookups),
+        Arc::clone(&listeners),
+        TrustRoots::default(),
+    );
     (upstream, listeners)
 }
 
@@ -57,6 +62,8 @@ fn permit(protocol: Protocol, target: &str, route: Route) -> Permit {
         generation: 1,
         approved: false,
         tls: false,
+        intercepted: false,
+        rule: None,
     })
 }
 

@@ -78,6 +78,7 @@ fn the_default_rules_let_nothing_through() {
     for protocol in [
         Protocol::Http,
         Protocol::HttpsConnect,
+        Protocol::Https,
         Protocol::Socks5Tcp,
         Protocol::Socks5Udp,
     ] {

@@ -6,7 +6,6 @@ use super::*;
 #[test]
 fn every_reason_has_its_word_header_and_message() {
     let by_policy = "Codex blocked this request by network policy.";
-    let lookup = Reason::DnsLookupFailed;
     for (reason, word, header, message) in [
         (
             Reason::NotAllowed,
@@ -46,22 +45,34 @@ fn every_reason_has_its_word_header_and_message() {
             "unix sockets unsupported",
         ),
         (
-            lookup(LookupFailure::Failed),
+            Reason::DnsLookupFailed(LookupFailure::Failed),
             "dns_lookup_failed",
             None,
             "upstream failure: could not resolve the host",
         ),
         (
-            lookup(LookupFailure::TimedOut),
+            Reason::DnsLookupFailed(LookupFailure::Empty),
             "dns_lookup_failed",
             None,
             "upstream failure: could not resolve the host",
         ),
         (
-            lookup(LookupFailure::Empty),
-            "dns_lookup_failed",
-            None,
-            "upstream failure: could not resolve the host",
+            Reason::ServerNameMismatch,
+            "server_name_mismatch",
+            Some("blocked-by-policy"),
+            "Codex blocked this request: TLS server name is not the permitted host.",
+        ),
+        (
+            Reason::EncryptedHello,
+            "encrypted_client_hello",
+            Some("blocked-by-policy"),
+            "Codex blocked this request: encrypted TLS server name not allowed.",
+        ),
+        (
+            Reason::OriginNotVerified,
+            "origin_not_verified",
+            Some("blocked-by-policy"),
+            "Codex blocked this request: the origin has no valid certificate for the host.",
         ),
         (
             Reason::Cancelled,

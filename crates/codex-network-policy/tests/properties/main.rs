@@ -2,8 +2,8 @@
 #![expect(clippy::expect_used, reason = "the generators make only what parses")]
 
 use codex_network_policy::{
-    AccessRequest, Host, HostPattern, Mode, Origin, Outcome, PatternSet, Policy, Protocol, Rule,
-    RuleId, RuleList, Rules, Target, Verdict,
+    AccessRequest, Host, HostPattern, Interception, Mode, Origin, Outcome, PatternSet, Policy,
+    Protocol, Rule, RuleId, RuleList, Rules, Target, TlsRules, Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,6 +16,7 @@ struct Config {
     enabled: bool,
     limited: bool,
     local: bool,
+    opens_tls: bool,
     allowed: Vec<String>,
     denied: Vec<String>,
 }
@@ -78,12 +79,14 @@ fn config() -> impl Strategy<Value = Config> {
         prop::bool::weighted(0.95),
         prop::bool::weighted(0.3),
         any::<bool>(),
+        any::<bool>(),
     );
     (switches, vec(pattern(), 0..6), vec(pattern(), 0..3)).prop_map(
-        |((enabled, limited, local), allowed, denied)| Config {
+        |((enabled, limited, local, opens_tls), allowed, denied)| Config {
             enabled,
             limited,
             local,
+            opens_tls,
             allowed,
             denied,
         },
@@ -91,7 +94,7 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 fn question() -> impl Strategy<Value = Question> {
-    let doors = select(&["http", "https_connect", "socks5_tcp", "socks5_udp"]);
+    let doors = select(&["http", "https_connect", "https", "socks5_tcp", "socks5_udp"]);
     let methods = select(&[
         None,
         Some("GET"),
@@ -132,6 +135,14 @@ fn compile(config: &Config) -> Policy {
         allow_local_binding: config.local,
         allowed: list(&config.allowed),
         denied: list(&config.denied),
+        tls: TlsRules {
+            interception: if config.opens_tls {
+                Interception::WhenLimited
+            } else {
+                Interception::Unavailable
+            },
+            ..TlsRules::default()
+        },
         ..Rules::default()
     })
 }
@@ -140,6 +151,7 @@ fn ask(policy: &Policy, question: &Question) -> Verdict {
     let protocols = [
         Protocol::Http,
         Protocol::HttpsConnect,
+        Protocol::Https,
         Protocol::Socks5Tcp,
         Protocol::Socks5Udp,
     ];
@@ -267,6 +279,14 @@ proptest! {
         let approved = ask(&policy, &question).outcome;
         prop_assert_ne!(&approved, &Outcome::Unlisted);
         prop_assert!(rules == Outcome::Unlisted || rules == approved);
+    }
+
+    #[test]
+    fn a_name_in_a_tunnel_is_the_permitted_one(config in config(), target in host(), name in host()) {
+        let policy = compile(&config);
+        let (target, name) = (Host::parse(&target).expect("a host"), Host::parse(&name).expect("a host"));
+        let admitted = policy.admit_server_name(&target, &name).is_ok();
+        prop_assert_eq!(admitted, target == name || (target.address().is_some() && !model::is_denied(&config, &name.to_string())));
     }
 
     #[test]

@@ -16,13 +16,14 @@ pub(super) fn judge(config: &Config, question: &Question) -> &'static str {
         _ if is_denied(config, host) => "denied",
         _ if !config.local && is_local(host) && !listed_exactly => "not_allowed_local",
         _ if !listed && !question.approved => "unlisted",
-        "https_connect" if config.limited => "mitm_required",
+        "https_connect" if config.limited && !config.opens_tls => "mitm_required",
+        "https_connect" => "allow",
         _ if config.limited && (!reads || question.upgrade) => "method_not_allowed",
         _ => "allow",
     }
 }
 
-fn is_denied(config: &Config, host: &str) -> bool {
+pub(super) fn is_denied(config: &Config, host: &str) -> bool {
     let mut spellings = vec![host.to_string()];
     if let Some(IpAddr::V6(v6)) = address(host) {
         // NAT64 and compatible; `::` and `::1` carry nothing.

@@ -14,6 +14,7 @@ use codex_network_proxy::{ErrorKind, Limits, NetworkProxy, NetworkProxyHandle};
 
 use super::failure::Failure;
 use super::log::Log;
+use super::shell::Shell;
 
 pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), Failure> {
     let sockets = UnixSockets::of_platform();
@@ -118,8 +119,8 @@ fn greet(
         );
     }
     let mut stdout = anstream::stdout();
-    for (name, value) in client_env::exports(addresses.http, addresses.socks, local) {
-        let _ = writeln!(stdout, "export {name}={value}");
+    for (name, value) in client_env::exports(addresses.http, addresses.socks, local, None) {
+        let _ = writeln!(stdout, "{}", Shell::Sh.export(name, &value));
     }
     let _ = stdout.flush();
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use codex_network_policy::{Origin, Rules, SocketRules};
+use codex_network_policy::{Interception, Origin, Rules, SocketRules, TlsRules};
 
 use super::entry::{self, Table};
 use super::error::ConfigError;
@@ -181,6 +181,11 @@ fn rules(settings: &NetworkProxySettings, network: &Network, sockets: UnixSocket
             supported: sockets == UnixSockets::Supported,
             allow_all: settings.dangerously_allow_all_unix_sockets,
             allowed: network.sockets.clone(),
+        },
+        tls: TlsRules {
+            interception: Interception::Unavailable,
+            encrypted_hello: settings.encrypted_client_hello,
+            verify_origin: settings.verify_origin,
         },
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use codex_network_policy::{HostPattern, Rule};
+use codex_network_policy::{EncryptedHello, HostPattern, Rule};
 
 use super::keys::NetworkKey;
 use super::loaded::LoadedConfig;
@@ -92,6 +92,11 @@ impl Difference {
             new.allow_local_binding,
         );
         switch(
+            NetworkKey::VerifyOrigin.name(),
+            old.verify_origin,
+            new.verify_origin,
+        );
+        switch(
             NetworkKey::DangerouslyAllowAllUnixSockets.name(),
             old.dangerously_allow_all_unix_sockets,
             new.dangerously_allow_all_unix_sockets,
@@ -103,6 +108,13 @@ impl Difference {
         );
         if old.mode != new.mode {
             self.tell(|| format!("config setting changed: mode = {:?}", new.mode.as_str()));
+        }
+        if old.encrypted_client_hello != new.encrypted_client_hello {
+            let word = match new.encrypted_client_hello {
+                EncryptedHello::Allow => "allow",
+                EncryptedHello::Deny => "deny",
+            };
+            self.tell(|| format!("config setting changed: encrypted_client_hello = {word:?}"));
         }
         let mut wait = |key: NetworkKey, differs: bool, shown: String| {
             if differs {

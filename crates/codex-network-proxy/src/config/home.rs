@@ -82,10 +82,10 @@ impl Environment {
         Ok(self.codex_home()?.join("config.toml"))
     }
 
-    /// The directory of the user's Codex files, whether or not it is there.
+    /// The directory of everything that is the user's: `$CODEX_HOME`, which must exist, or `.codex` in the home directory.
     ///
     /// # Errors
-    /// As for [`Environment::config_file`].
+    /// `CODEX_HOME` names something that is not a directory, or there is neither `CODEX_HOME` nor a home directory.
     pub fn codex_home(&self) -> Result<PathBuf, ConfigError> {
         if let Some(value) = self.codex_home.as_ref().filter(|value| !value.is_empty()) {
             return existing_directory(Path::new(value));

@@ -26,6 +26,8 @@ pub enum Kind {
     Address,
     /// `"full"` or `"limited"`.
     Mode,
+    /// `"allow"` or `"deny"`.
+    AllowDeny,
     /// A port from 1 to 65535.
     Port,
     /// An array of host patterns.
@@ -62,6 +64,7 @@ impl Kind {
             Self::Boolean => "bool",
             Self::Address => "string",
             Self::Mode => "`\"full\"` or `\"limited\"`",
+            Self::AllowDeny => "`\"allow\"` or `\"deny\"`",
             Self::Port => "port",
             Self::Patterns => "array of patterns",
             Self::Paths => "array of absolute paths",
@@ -90,12 +93,14 @@ pub enum NetworkKey {
     AllowUnixSockets,
     UnixSockets,
     AllowLocalBinding,
+    EncryptedClientHello,
+    VerifyOrigin,
     Mitm,
 }
 
 impl NetworkKey {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Enabled,
         Self::ProxyUrl,
         Self::EnableSocks5,
@@ -111,6 +116,8 @@ impl NetworkKey {
         Self::AllowUnixSockets,
         Self::UnixSockets,
         Self::AllowLocalBinding,
+        Self::EncryptedClientHello,
+        Self::VerifyOrigin,
         Self::Mitm,
     ];
 
@@ -280,6 +287,18 @@ const NETWORK_KEYS: [Key; NetworkKey::ALL.len()] = [
         Kind::Boolean,
         "false",
         "whether local and private addresses may be reached without an entry of their own; the allowlist still applies",
+    ),
+    Key::new(
+        "encrypted_client_hello",
+        Kind::AllowDeny,
+        "\"allow\"",
+        "what a TLS ClientHello with an encrypted part (ECH) means in a tunnel. The name that can be read must be the permitted one either way; the encrypted part may hold another, see [docs/tls.md](tls.md#encrypted-clienthello)",
+    ),
+    Key::new(
+        "verify_origin",
+        Kind::Boolean,
+        "false",
+        "whether a tunnel's TLS waits until the proxy itself has seen a valid certificate for its name at the address that it goes to, see [docs/tls.md](tls.md)",
     ),
     Key::new(
         "mitm",

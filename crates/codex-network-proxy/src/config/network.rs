@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use codex_network_policy::{Mode, Origin, Rule, SocketRule};
+use codex_network_policy::{EncryptedHello, Mode, Origin, Rule, SocketRule};
 
 use super::entry::{Entry, Table};
 use super::error::{ConfigError, clip};
@@ -170,6 +170,13 @@ impl Network {
             NetworkKey::AllowLocalBinding => settings.allow_local_binding = entry.boolean()?,
             NetworkKey::Mitm if entry.is_table() => return Err(hooks(entry)),
             NetworkKey::Mitm => settings.mitm = entry.boolean()?,
+            NetworkKey::EncryptedClientHello => {
+                settings.encrypted_client_hello = entry.choice(&[
+                    ("allow", EncryptedHello::Allow),
+                    ("deny", EncryptedHello::Deny),
+                ])?;
+            }
+            NetworkKey::VerifyOrigin => settings.verify_origin = entry.boolean()?,
             // Tables are merged, which is done before this.
             NetworkKey::Domains | NetworkKey::UnixSockets => {}
         }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use codex_network_policy::{Mode, SocketPath};
+use codex_network_policy::{EncryptedHello, Mode, SocketPath};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -58,6 +58,18 @@ pub struct NetworkProxySettings {
     pub allow_local_binding: bool,
     /// Whether TLS is to be intercepted where the mode needs it.
     pub mitm: bool,
+    /// Whether a ClientHello with an encrypted part, which may hide another server name, passes in a tunnel. Written
+    /// only where it is not the default, for other readers of the form do not know the key.
+    #[serde(skip_serializing_if = "is_default")]
+    pub encrypted_client_hello: EncryptedHello,
+    /// Whether the bytes of a tunnel wait until its origin has shown a valid certificate to the proxy itself.
+    /// Written only where it is not the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub verify_origin: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for NetworkProxySettings {
@@ -77,6 +89,8 @@ impl Default for NetworkProxySettings {
             allow_unix_sockets: Vec::new(),
             allow_local_binding: false,
             mitm: false,
+            encrypted_client_hello: EncryptedHello::default(),
+            verify_origin: false,
         }
     }
 }

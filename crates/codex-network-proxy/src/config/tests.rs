@@ -276,15 +276,11 @@ fn render(config: &LoadedConfig) -> String {
     .unwrap();
     let default = serde_json::to_value(NetworkProxySettings::default()).unwrap();
     let effective = serde_json::to_value(&config.settings).unwrap();
-    let changed = default
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(key, value)| (key, value, &effective[key]));
-    for (key, _, value) in
-        changed.filter(|(_, default, value)| default != value && value.is_boolean())
-    {
-        if key != "enabled" {
+    for (key, value) in effective.as_object().unwrap() {
+        // What has a line of its own, or is written only where it is not the default.
+        let own_line = ["enabled", "mode", "proxy_url", "socks_url"].contains(&key.as_str());
+        let changed = default.get(key) != Some(value) && !value.is_array();
+        if changed && !own_line {
             writeln!(text, "{key} = {value}").unwrap();
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`ExchangeError`] is for the log and for choosing between 502 and 504; a client reads neither.
 
-use codex_network_gate::UpstreamError;
+use codex_network_gate::{TlsFailure, UpstreamError};
 
 /// Why there is no answer to forward.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,14 @@ impl ExchangeError {
             Self::Upstream(error) => error.is_timeout(),
             Self::Timeout => true,
             Self::Http(_) => false,
+        }
+    }
+
+    /// How TLS with the origin failed, where it did.
+    pub(crate) fn tls_failure(&self) -> Option<TlsFailure> {
+        match self {
+            Self::Upstream(error) => error.tls_failure(),
+            Self::Timeout | Self::Http(_) => None,
         }
     }
 }

@@ -111,6 +111,9 @@ pub(crate) fn denied(denial: &Denial, door: Door) -> Response<Body> {
         | Reason::Denied
         | Reason::MethodNotAllowed
         | Reason::MitmRequired
+        | Reason::ServerNameMismatch
+        | Reason::EncryptedHello
+        | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => blocked(denial, door),
@@ -162,6 +165,11 @@ pub(crate) fn upstream_failure(error: &ExchangeError, door: Door) -> Response<Bo
     let text = match door {
         Door::Forward | Door::Connect => "upstream failure",
         Door::UnixSocket => "unix socket proxy failed",
+    };
+    // How TLS failed is for the client to know: it cannot see the certificate itself.
+    let text = match error.tls_failure() {
+        Some(failure) => format!("{text}: {failure}"),
+        None => text.to_owned(),
     };
     let mut response = own(status, text);
     if door == Door::Connect {

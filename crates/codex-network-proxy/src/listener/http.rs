@@ -19,15 +19,14 @@ use tokio::sync::watch;
 use super::Serve;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
+use crate::patience::Patient;
 
 mod connect;
 mod downstream;
 mod exit;
 mod forward;
-mod patience;
 
 use downstream::Downstream;
-use patience::Patient;
 
 /// Serves the connections of the HTTP listener.
 #[derive(Clone, Debug)]

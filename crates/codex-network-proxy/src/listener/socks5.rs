@@ -90,12 +90,12 @@ impl SocksListener {
     ) -> Option<Tunnel> {
         // Nobody is asked, and nothing is dialled, for a client that has gone; the gate records that it has.
         let opened = tokio::select! {
-            opened = self.open(access(request, client)) => opened,
+            opened = self.open(request, client) => opened,
             () = has_gone(stream) => return None,
         };
         match opened {
             Ok(tunnel) => {
-                let bound = tunnel.upstream.local_address().unwrap_or(UNSPECIFIED);
+                let bound = tunnel.upstream().local_address().unwrap_or(UNSPECIFIED);
                 let reply = Reply::Succeeded(bound).encode();
                 stream.write_all(reply.as_bytes()).await.ok()?;
                 Some(tunnel)
@@ -109,17 +109,15 @@ impl SocksListener {
     }
 
     /// The tunnel, or the reply that says why there is none.
-    async fn open(&self, access: Access<'_>) -> Result<Tunnel, Reply> {
+    async fn open(&self, request: Request, client: SocketAddr) -> Result<Tunnel, Reply> {
+        let access = access(request, client);
         let permit = self.gate.authorize(access).await;
         let permit = permit.map_err(|denial| refusal(&denial))?;
         match self.gate.upstream().open(&permit).await {
-            Ok(upstream) => Ok(Tunnel {
-                gate: Arc::clone(&self.gate),
-                permit,
-                upstream,
-                method: None,
-                upgrade: false,
-            }),
+            Ok(upstream) => {
+                let gate = Arc::clone(&self.gate);
+                Ok(Tunnel::new(gate, permit, upstream, None, client))
+            }
             Err(error) => {
                 tracing::info!(target = %permit, %error, "upstream failed");
                 Err(failure(&error))
@@ -267,6 +265,9 @@ fn refusal(denial: &Denial) -> Reply {
         | Reason::MitmRequired
         | Reason::ProxyDisabled
         | Reason::UnixSocketUnsupported
+        | Reason::ServerNameMismatch
+        | Reason::EncryptedHello
+        | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => Reply::NotAllowed,

@@ -15,12 +15,13 @@ use std::time::Duration;
 use codex_network_proxy::config::UnixSockets;
 use codex_network_proxy::{
     BlockedRequest, Limits, NetworkPolicyDecider, NetworkProxy, NetworkProxyConfig,
-    NetworkProxyHandle, ParentProxies, Resolver,
+    NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
 };
 use serde_json::{Map, Value, json};
 
 mod audit;
 mod socks;
+pub(crate) mod tls;
 mod wire;
 
 pub(crate) use audit::{Audit, Event};
@@ -79,6 +80,7 @@ pub(crate) struct Setup {
     parents: ParentProxies,
     limits: Limits,
     unix_sockets: UnixSockets,
+    roots: TrustRoots,
 }
 
 impl Setup {
@@ -94,6 +96,7 @@ impl Setup {
             parents: ParentProxies::default(),
             limits: Limits::default(),
             unix_sockets: UnixSockets::Unsupported,
+            roots: TrustRoots::default(),
         }
     }
 
@@ -160,6 +163,12 @@ impl Setup {
         self
     }
 
+    /// The proxy trusts this issuer and no other.
+    pub(crate) fn trust(mut self, pem: &str) -> Self {
+        self.roots = TrustRoots::from_pem(pem.as_bytes()).unwrap();
+        self
+    }
+
     pub(crate) fn unix_sockets(mut self, unix_sockets: UnixSockets) -> Self {
         self.unix_sockets = unix_sockets;
         self
@@ -178,7 +187,8 @@ impl Setup {
             .resolver(self.resolver.unwrap_or(scripted))
             .parent_proxies(self.parents)
             .limits(self.limits)
-            .unix_sockets(self.unix_sockets);
+            .unix_sockets(self.unix_sockets)
+            .trust_roots(self.roots);
         if let Some(decider) = self.decider {
             builder = builder.policy_decider_arc(decider);
         }

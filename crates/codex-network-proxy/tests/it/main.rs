@@ -17,3 +17,4 @@ mod refusals;
 mod regressions;
 mod reload;
 mod socks;
+mod tunnels;

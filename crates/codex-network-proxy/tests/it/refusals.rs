@@ -55,6 +55,9 @@ fn reasons() -> Vec<(Reason, &'static str)> {
         Reason::DnsLookupFailed(LookupFailure::Failed),
         Reason::DnsLookupFailed(LookupFailure::TimedOut),
         Reason::DnsLookupFailed(LookupFailure::Empty),
+        Reason::ServerNameMismatch,
+        Reason::EncryptedHello,
+        Reason::OriginNotVerified,
         Reason::Cancelled,
         Reason::PolicyDenied,
         Reason::from_decider("quota_used_up"),
@@ -70,6 +73,9 @@ fn reasons() -> Vec<(Reason, &'static str)> {
         Reason::DnsLookupFailed(LookupFailure::Failed) => "dns_lookup_failed/failed",
         Reason::DnsLookupFailed(LookupFailure::TimedOut) => "dns_lookup_failed/timed_out",
         Reason::DnsLookupFailed(LookupFailure::Empty) => "dns_lookup_failed/empty",
+        Reason::ServerNameMismatch => "server_name_mismatch",
+        Reason::EncryptedHello => "encrypted_client_hello",
+        Reason::OriginNotVerified => "origin_not_verified",
         Reason::Cancelled => "cancelled",
         Reason::PolicyDenied => "policy_denied",
         Reason::Invented(_) => "invented",
@@ -95,6 +101,7 @@ async fn world(reason: &Reason, asked: Arc<Notify>) -> World {
         Reason::MethodNotAllowed | Reason::MitmRequired => setup.limited(),
         // A disabled proxy does not listen, and nothing changes the policy of a running one in this build.
         Reason::ProxyDisabled | Reason::UnixSocketUnsupported => setup,
+        Reason::ServerNameMismatch | Reason::EncryptedHello | Reason::OriginNotVerified => setup,
         Reason::DnsLookupFailed(LookupFailure::Failed) => {
             setup.answer("target.test", Answer::Error(std::io::ErrorKind::NotFound))
         }

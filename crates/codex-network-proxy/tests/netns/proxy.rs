@@ -126,7 +126,8 @@ async fn read_exports(stdout: ChildStdout) -> Result<BTreeMap<String, String>> {
         let line = lines.next_line().await?.context("nothing more to read")?;
         let export = line.strip_prefix("export ").context("no export")?;
         let (name, value) = export.split_once('=').context("no value")?;
-        exports.insert(name.to_owned(), value.to_owned());
+        // No value has a quote in it.
+        exports.insert(name.to_owned(), value.trim_matches('\'').to_owned());
     }
     Ok(exports)
 }

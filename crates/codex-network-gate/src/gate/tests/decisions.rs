@@ -215,6 +215,7 @@ async fn a_disabled_proxy_refuses_everything_first() {
             // An HTTP door writes its audit word into the history here (SPEC section 0).
             let word = match door {
                 Protocol::Http | Protocol::HttpsConnect => door.as_str(),
+                Protocol::Https => unreachable!("a tunnel of a disabled proxy"),
                 Protocol::Socks5Tcp | Protocol::Socks5Udp => door.history_word(),
             };
             let expected = Left {

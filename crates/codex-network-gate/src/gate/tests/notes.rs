@@ -81,7 +81,7 @@ async fn the_log_says_what_decided_or_what_would_allow() {
     check(
         &world,
         access(Protocol::HttpsConnect, "example.com", Some("CONNECT")),
-        "mode = \"limited\" permits no opaque tunnel; use mode = \"full\" to permit it",
+        "mode = \"limited\" permits no opaque tunnel; set mitm = true to have TLS opened, or mode = \"full\"",
     )
     .await;
     check(

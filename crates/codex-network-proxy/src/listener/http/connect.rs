@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use codex_network_gate::Access;
+use codex_network_gate::{Access, chain};
 use codex_network_policy::Protocol;
 use http::{Request, Response, request};
 use hyper::body::Incoming;
 
 use super::downstream::Downstream;
 use super::exit::{Exit, Opened};
-use crate::error::chain;
 use crate::exchange::ExchangeError;
 use crate::exchange::body::Body;
 use crate::exchange::headers::connect_target;
@@ -51,13 +50,13 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
     let permit = gate.authorize(access).await;
     let permit = permit.map_err(|denial| refusal::denied(&denial, Door::Connect))?;
     match gate.upstream().open(&permit).await {
-        Ok(upstream) => Ok(Tunnel {
-            gate: Arc::clone(gate),
+        Ok(upstream) => Ok(Tunnel::new(
+            Arc::clone(gate),
             permit,
             upstream,
-            method: Some(METHOD),
-            upgrade: false,
-        }),
+            Some(METHOD),
+            downstream.client,
+        )),
         Err(error) => {
             tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
             let error = ExchangeError::Upstream(error);

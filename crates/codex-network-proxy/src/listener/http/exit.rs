@@ -2,6 +2,7 @@
 //!
 //! [`Exit`] waits until HTTP has ended on the client's connection and then runs the tunnel.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::patience::Patient;
+use crate::patience::Patient;
 use crate::tunnel::Tunnel;
 
 /// How a connection leaves HTTP: the tunnel that was opened, if any, and the stream once it is free.
@@ -75,6 +76,7 @@ pub(super) struct Upgrade {
     pub(super) gate: Arc<Gate>,
     pub(super) permit: Permit,
     pub(super) upstream: OnUpgrade,
+    pub(super) client: SocketAddr,
 }
 
 impl Upgrade {
@@ -84,16 +86,11 @@ impl Upgrade {
             gate,
             permit,
             upstream,
+            client,
         } = self;
         let upgraded = upstream.await.ok()?;
         let (stream, early) = into_stream::<TokioIo<Connection>>(upgraded).ok()?;
         let upstream = stream.into_inner().with_early(early);
-        Some(Tunnel {
-            gate,
-            permit,
-            upstream,
-            method: Some("GET"),
-            upgrade: true,
-        })
+        Some(Tunnel::upgraded(gate, permit, upstream, client))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use codex_network_gate::Access;
+use codex_network_gate::{Access, chain};
 use codex_network_policy::{Protocol, SocketPath, Target};
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode, request};
@@ -13,7 +13,6 @@ use hyper::body::{Body as _, Incoming};
 
 use super::downstream::Downstream;
 use super::exit::{Exit, Opened, Upgrade};
-use crate::error::chain;
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, Destination, UNIX_SOCKET};
 use crate::exchange::refusal::{self, BadRequest, Door};
@@ -67,6 +66,7 @@ pub(super) async fn handle(
             gate: Arc::clone(&downstream.gate),
             permit,
             upstream: answered,
+            client: downstream.client,
         };
         downstream.leave_http(Exit {
             tunnel: Opened::Upgrade(upgrade),

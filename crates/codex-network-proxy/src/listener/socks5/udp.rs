@@ -164,6 +164,9 @@ impl Driver {
                     | Reason::MitmRequired
                     | Reason::ProxyDisabled
                     | Reason::UnixSocketUnsupported
+                    | Reason::ServerNameMismatch
+                    | Reason::EncryptedHello
+                    | Reason::OriginNotVerified
                     | Reason::Cancelled
                     | Reason::PolicyDenied
                     | Reason::Invented(_) => Finding::Refused,

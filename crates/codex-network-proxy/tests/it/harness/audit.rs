@@ -35,11 +35,29 @@ impl Event {
             field("network.policy.scope"),
             field("network.policy.override"),
         );
-        if let Some(upstream) = self.field("network.upstream") {
-            line.push_str(" upstream=");
-            line.push_str(upstream);
+        for (name, label) in [
+            ("network.upstream", "upstream"),
+            ("tls.client.server_name", "server_name"),
+        ] {
+            if let Some(value) = self.field(name) {
+                line.push_str(&format!(" {label}={value}"));
+            }
         }
         line
+    }
+
+    /// What proved the identity of a connection, without time and client.
+    pub(crate) fn proof(&self) -> String {
+        let fields = [
+            "network.transport.protocol",
+            "server.address",
+            "network.peer.address",
+            "tls.client.server_name",
+            "tls.client.encrypted_hello",
+            "tls.server.hash.sha256",
+            "network.policy.rule",
+        ];
+        fields.map(|name| self.field(name).unwrap_or("-")).join(" ")
     }
 }
 
@@ -52,6 +70,7 @@ pub(crate) struct Audit {
 #[derive(Debug, Default)]
 struct Records {
     events: Mutex<Vec<Event>>,
+    connections: Mutex<Vec<Event>>,
     arrived: Notify,
     log: Mutex<String>,
 }
@@ -73,10 +92,26 @@ impl Audit {
 
     /// Waits for an event, and takes it and what has come with it.
     pub(crate) async fn next(&self) -> Vec<Event> {
+        self.next_of(&self.records.events).await
+    }
+
+    /// Waits for the event of a connection, and takes it.
+    pub(crate) async fn next_connection(&self) -> Event {
+        let mut connections = self.next_of(&self.records.connections).await;
+        assert_eq!(connections.len(), 1, "{connections:?}");
+        connections.remove(0)
+    }
+
+    /// The events of connections since the last call.
+    pub(crate) fn take_connections(&self) -> Vec<Event> {
+        std::mem::take(&mut self.records.connections.lock().unwrap())
+    }
+
+    async fn next_of(&self, records: &Mutex<Vec<Event>>) -> Vec<Event> {
         within("an audit event", async {
             loop {
                 let arrived = self.records.arrived.notified();
-                let events = self.take();
+                let events = std::mem::take(&mut *records.lock().unwrap());
                 if !events.is_empty() {
                     return events;
                 }
@@ -116,7 +151,12 @@ impl Subscriber for Recorder {
         }
         log.push('\n');
         if event.metadata().target() == "codex_otel.network_proxy" {
-            self.0.events.lock().unwrap().push(Event(fields.0));
+            let event = Event(fields.0);
+            let records = match event.field("event.name") {
+                Some("codex.network_proxy.connection") => &self.0.connections,
+                _ => &self.0.events,
+            };
+            records.lock().unwrap().push(event);
             self.0.arrived.notify_waiters();
         }
     }

@@ -69,6 +69,12 @@ impl Wire {
             .unwrap();
     }
 
+    /// The stream. Nothing may have been read ahead.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert_eq!(self.received, b"");
+        self.stream
+    }
+
     pub(crate) fn local(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
     }

@@ -16,13 +16,13 @@ pub(super) fn cases() -> Vec<Case> {
         case("https_fetch_is_verified_and_served", served),
         case("https_fetch_of_a_listed_address", address),
         case("https_fetch_wrong_name", async |world| {
-            fails(&world, "wrong-name").await
+            fails(&world, "wrong-name", "certificate is for another name").await
         }),
         case("https_fetch_unknown_issuer", async |world| {
-            fails(&world, "unknown-issuer").await
+            fails(&world, "unknown-issuer", "certificate not trusted").await
         }),
         case("https_fetch_expired_certificate", async |world| {
-            fails(&world, "expired").await
+            fails(&world, "expired", "certificate expired").await
         }),
         case("https_fetch_of_a_private_address", private),
     ]
@@ -53,11 +53,11 @@ async fn address(world: Arc<World>) -> Result<()> {
 }
 
 /// 502, never a page, and never a fetch without TLS instead.
-async fn fails(world: &World, name: &str) -> Result<()> {
+async fn fails(world: &World, name: &str, why: &str) -> Result<()> {
     let host = full(name);
     let reply = fetch(world, &host).await?;
     ensure!(
-        reply.status == 502 && reply.body == "upstream failure",
+        reply.status == 502 && reply.body == format!("upstream failure: {why}"),
         "{reply:?}"
     );
     let servers = world.origins.servers(&host);

@@ -95,6 +95,16 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         &["\"not_allowed_local\"", "status=403"],
     ),
     (
+        "another_name_in_a_tunnel",
+        "--connect-to unlisted.example:443:shop.allowed.example:443 https://unlisted.example/",
+        &["connect=200", "alert access denied", "status=000"],
+    ),
+    (
+        "another_name_in_a_socks_tunnel",
+        "-x socks5h://SOCKS --connect-to unlisted.example:443:shop.allowed.example:443 https://unlisted.example/",
+        &["alert access denied", "status=000"],
+    ),
+    (
         "unknown_name",
         "-i http://unknown.allowed.example/",
         &["could not resolve unknown.allowed.example", "status=502"],

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 /// A stream whose writer loses its patience.
 #[derive(Debug)]
-pub(super) struct Patient<S> {
+pub(crate) struct Patient<S> {
     stream: S,
     /// How long a write may be stuck.
     limit: Duration,
@@ -28,7 +28,7 @@ pub(super) struct Patient<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
-    pub(super) fn new(stream: S, limits: &Limits) -> Self {
+    pub(crate) fn new(stream: S, limits: &Limits) -> Self {
         Self {
             stream,
             limit: limits.body_idle,
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
         }
     }
 
-    pub(super) fn into_inner(self) -> S {
+    pub(crate) fn into_inner(self) -> S {
         self.stream
     }
 

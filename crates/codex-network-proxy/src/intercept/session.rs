@@ -1,0 +1,99 @@
+//! One client inside of one opened tunnel: each of its requests, judged and answered (SPEC section E4).
+//!
+//! [`Session::answer`] holds what a request says about its target to the tunnel's, has it judged, and forwards it. It is
+//! the intercepted door's counterpart of the forward door, and gathers nothing either.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use codex_network_gate::{Breach, Gate, HttpOffer, InnerRequest, Permit};
+use http::{Method, Request, Response};
+use hyper::body::{Body as _, Incoming};
+
+use crate::exchange::body::Body;
+use crate::exchange::headers::{self, inside};
+use crate::exchange::refusal::{self, Door};
+use crate::exchange::{Answered, Exchange, Switched};
+use crate::watch::Watch;
+
+/// One client inside of one opened tunnel.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) exchange: Arc<Exchange>,
+    /// The tunnel's terms.
+    pub(super) watch: Watch,
+    pub(super) client: SocketAddr,
+    /// What an origin is offered that has to be dialled again.
+    pub(super) offer: HttpOffer,
+}
+
+/// An answer, and what is left of the connection where the origin has let it go with a 101.
+pub(super) struct Reply {
+    pub(super) response: Response<Body>,
+    pub(super) switched: Option<(Permit, Switched)>,
+}
+
+impl From<Response<Body>> for Reply {
+    fn from(response: Response<Body>) -> Self {
+        Self {
+            response,
+            switched: None,
+        }
+    }
+}
+
+impl Session {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let (mut parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT {
+            return self.refuse(Breach::InnerConnect, &parts.method);
+        }
+        let tunnel = &self.watch.permit;
+        if !inside::names_only(&parts, tunnel.target()) {
+            return self.refuse(Breach::HostMismatch, &parts.method);
+        }
+        // What is left of a body would be the upgraded connection's first bytes, or lost.
+        let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
+        if let Err(what) = inside::write_for(&mut parts, tunnel.target(), upgrade.clone()) {
+            return refusal::bad_request(what).into();
+        }
+        let judged = self.gate().authorize_within(
+            tunnel,
+            InnerRequest {
+                method: parts.method.as_str(),
+                upgrade: upgrade.is_some(),
+                client: Some(self.client),
+            },
+        );
+        let permit = match judged {
+            Ok(permit) => permit,
+            Err(denial) => return refusal::denied(&denial, Door::Inside).into(),
+        };
+        let request = Request::from_parts(parts, body);
+        let answered = self
+            .exchange
+            .answer(&permit, request, upgrade.as_ref(), self.offer, Door::Inside)
+            .await;
+        match answered {
+            Answered::Response(response) => response.into(),
+            Answered::Switched(response, switched) => Reply {
+                response,
+                switched: Some((permit, switched)),
+            },
+        }
+    }
+
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        &self.watch.gate
+    }
+
+    fn refuse(&self, breach: Breach, method: &Method) -> Reply {
+        let denial = self.gate().refuse_breach(
+            &self.watch.permit,
+            breach,
+            Some(method.as_str()),
+            Some(self.client),
+        );
+        refusal::breach(&denial).into()
+    }
+}
