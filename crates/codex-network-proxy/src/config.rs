@@ -188,7 +188,11 @@ impl LoadedConfig {
                 allowed: network.sockets,
             },
             tls: TlsRules {
-                interception: Interception::Unavailable,
+                interception: if settings.mitm {
+                    Interception::WhenLimited
+                } else {
+                    Interception::Unavailable
+                },
                 encrypted_hello: settings.encrypted_client_hello,
                 verify_origin: settings.verify_origin,
             },
@@ -237,8 +241,11 @@ fn listeners(
 /// Settings that this build or this platform cannot carry out.
 fn without_effect(settings: &NetworkProxySettings, sockets: UnixSockets) -> Vec<String> {
     let mut warnings = Vec::new();
-    if settings.mitm {
-        warnings.push("`mitm = true` has no effect: TLS interception is not in this build; in limited mode CONNECT is refused".to_owned());
+    if settings.mitm && settings.mode == NetworkMode::Full {
+        warnings.push("`mitm = true` has no effect in full mode: tunnels are relayed unopened; it is for `mode = \"limited\"`".to_owned());
+    }
+    if settings.verify_origin && settings.mode == NetworkMode::Limited {
+        warnings.push("`verify_origin = true` has no effect in limited mode: there is no unopened tunnel, and the proxy verifies every origin itself".to_owned());
     }
     let wants_sockets =
         settings.dangerously_allow_all_unix_sockets || !settings.allow_unix_sockets.is_empty();

@@ -6,15 +6,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use codex_network_gate::{
-    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots, chain,
 };
-use codex_network_policy::{Mode, Policy};
+use codex_network_policy::{Interception, Mode, Policy};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::authority::leaf::Leaves;
+use crate::authority::{AuthorityFiles, CertificateAuthority};
 use crate::config::{
     Environment, ListenerAddresses, LoadedConfig, NetworkProxyConfig, Overrides, UnixSockets,
 };
@@ -35,6 +38,7 @@ pub struct NetworkProxyBuilder {
     unix_sockets: Option<UnixSockets>,
     roots: TrustRoots,
     environment: Option<Environment>,
+    intercept_always: bool,
 }
 
 /// Where the settings come from.
@@ -143,10 +147,19 @@ impl NetworkProxyBuilder {
         self
     }
 
+    /// Opens every tunnel that comes by CONNECT, in every mode, and not only those of the limited mode. The
+    /// configuration must have `mitm = true`.
+    #[must_use]
+    pub fn intercept_always(mut self) -> Self {
+        self.intercept_always = true;
+        self
+    }
+
     /// Reads and checks the configuration and compiles the policy. Nothing is bound yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] with a message that names the key, the value and the place.
+    /// [`ErrorKind::Config`] with a message that names the key, the value and the place; [`ErrorKind::Authority`] where
+    /// TLS is to be opened and there is no authority to sign for it.
     // Asynchronous for its callers' sake: embedders await it, and what it does may come to wait.
     #[expect(
         clippy::unused_async,
@@ -166,11 +179,19 @@ impl NetworkProxyBuilder {
         }
         let LoadedConfig {
             settings,
-            rules,
+            mut rules,
             listeners,
             disabled,
             ..
         } = config;
+        let authority = match rules.tls.interception {
+            Interception::Unavailable => None,
+            Interception::WhenLimited | Interception::Always if disabled.is_some() => None,
+            Interception::WhenLimited | Interception::Always => Some(Signing::open(&environment)?),
+        };
+        if authority.is_some() && self.intercept_always {
+            rules.tls.interception = Interception::Always;
+        }
         let parents = parents(self.parents, settings.allow_upstream_proxy, &listeners);
         let gate = Gate::builder(Policy::compile(rules))
             .decider(self.decider)
@@ -185,6 +206,7 @@ impl NetworkProxyBuilder {
             gate: Arc::new(gate.build()),
             configured: listeners,
             bound: Arc::default(),
+            authority,
             offers_udp: settings.enable_socks5_udp,
             allow_local_binding: settings.allow_local_binding,
             enabled: disabled.is_none(),
@@ -212,10 +234,38 @@ fn parents(
     parents
 }
 
+/// The authority that signs for opened tunnels, and the bundle by which clients trust it.
+#[derive(Clone, Debug)]
+struct Signing {
+    authority: Arc<CertificateAuthority>,
+    bundle: PathBuf,
+}
+
+impl Signing {
+    fn open(environment: &Environment) -> Result<Self, Error> {
+        let home = environment
+            .codex_home()
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string(), error))?;
+        let files = AuthorityFiles::in_home(&home);
+        let opened = CertificateAuthority::open_or_create(&files).and_then(|authority| {
+            let bundle = authority.write_bundle(&files)?;
+            let authority = Arc::new(authority);
+            Ok(Self { authority, bundle })
+        });
+        let signing =
+            opened.map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
+        if let Some(warning) = signing.authority.expiry_warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(signing)
+    }
+}
+
 /// A proxy that is ready to run.
 #[derive(Clone)]
 pub struct NetworkProxy {
     gate: Arc<Gate>,
+    authority: Option<Signing>,
     configured: ListenerAddresses,
     bound: Arc<OnceLock<ListenerAddresses>>,
     offers_udp: bool,
@@ -265,6 +315,15 @@ impl NetworkProxy {
         self.bound.get().unwrap_or(&self.configured)
     }
 
+    /// The file of certificates that a client must trust, where TLS is opened: this machine's trust roots and the
+    /// authority of the proxy.
+    #[must_use]
+    pub fn trust_bundle(&self) -> Option<&Path> {
+        self.authority
+            .as_ref()
+            .map(|signing| signing.bundle.as_path())
+    }
+
     /// Whether local addresses may be reached without being listed.
     #[must_use]
     pub fn allow_local_binding(&self) -> bool {
@@ -293,7 +352,8 @@ impl NetworkProxy {
     /// dropped. A proxy that its configuration disables binds nothing and returns a finished handle.
     ///
     /// # Errors
-    /// [`ErrorKind::Bind`] where an address is taken or not ours.
+    /// [`ErrorKind::Bind`] where an address is taken or not ours; [`ErrorKind::Authority`] where no certificates can be
+    /// signed.
     // Asynchronous because it has to be called within a runtime.
     #[expect(
         clippy::unused_async,
@@ -326,7 +386,12 @@ impl NetworkProxy {
             }
             None => None,
         };
-        let service = HttpListener::new(Arc::clone(&self.gate));
+        let leaves = self.authority.as_ref();
+        let leaves = leaves.map(|signing| Leaves::new(Arc::clone(&signing.authority)));
+        let leaves = leaves
+            .transpose()
+            .map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
+        let service = HttpListener::new(Arc::clone(&self.gate), leaves);
         tasks.spawn(service.clone().close_idle(draining.clone()));
         tasks.spawn(http.run(service, Arc::clone(&slots), draining.clone(), limits.drain));
         tracing::info!("HTTP proxy listening on {}", bound.http);
