@@ -52,6 +52,19 @@ impl Evidence {
         }
     }
 
+    /// Records that a client does not accept a certificate of ours. Nothing was refused by us, so there is no history entry.
+    pub(crate) fn record_distrust(&self, facts: &Facts<'_>, alert: &str) {
+        event::emit_distrust(facts, alert);
+        tracing::warn!(
+            host = ?facts.host(),
+            port = facts.port(),
+            alert,
+            client = facts.client.map(tracing::field::display),
+            note = "to trust it, see `codex-network-proxy ca trust`",
+            "a client does not trust the proxy's certificate authority"
+        );
+    }
+
     fn warn(&self, facts: &Facts<'_>, outcome: &Outcome<'_>, what: &'static str) {
         // One line a refusal. Debug formatting escapes whatever a client put into a name or a method.
         tracing::warn!(

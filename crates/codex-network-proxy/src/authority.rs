@@ -10,13 +10,6 @@ mod bundle;
 mod certificate;
 mod error;
 mod files;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "interception, which serves with the leaves, is about to come"
-    )
-)]
 pub(crate) mod leaf;
 mod pair;
 mod staged;

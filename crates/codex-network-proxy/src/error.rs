@@ -20,6 +20,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// The configuration cannot be used. The message says where and why.
     Config,
+    /// There is no certificate authority to open TLS with. The message says what mends it.
+    Authority,
     /// A listener's address cannot be bound.
     Bind,
     /// A task of the proxy ended abnormally.

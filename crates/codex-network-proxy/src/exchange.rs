@@ -1,18 +1,20 @@
 //! Forwards one HTTP request under a [`Permit`] and returns the origin's answer.
 //!
 //! [`Exchange`] owns the upstream connections that are kept. It writes a request afresh from its parsed parts,
-//! so that a client's own framing never reaches an origin. It deliberately judges nothing and knows no door:
-//! whoever calls it holds a permit.
+//! so that a client's own framing never reaches an origin, in the version of HTTP that the origin speaks. It deliberately
+//! judges nothing and asks nobody: whoever calls it holds a permit.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use codex_network_gate::{Connection, Gate, Permit};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{Method, Request, Response, StatusCode, Version};
+use codex_network_gate::{
+    Connection, Fingerprint, Gate, HttpOffer, Permit, TlsFailure, UpstreamError, chain,
+};
+use http::header::{AUTHORIZATION, UPGRADE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::timeout;
 
 mod arriving;
@@ -23,12 +25,15 @@ mod line;
 mod pool;
 pub(crate) mod refusal;
 mod request_body;
+mod switched;
 
 use body::{Body, ResponseBody};
 pub(crate) use failure::ExchangeError;
-use line::Line;
+use line::{Line, Unanswered};
 use pool::{GiveBack, Key, Pool};
+use refusal::Door;
 use request_body::{Expectation, RequestBody};
+pub(crate) use switched::{Switched, into_stream};
 
 /// Forwards requests for all doors of one proxy.
 #[derive(Debug)]
@@ -56,15 +61,103 @@ impl Exchange {
         }
     }
 
-    /// Sends `request`, whose hop-by-hop fields are gone already, to the permit's target.
-    ///
+    /// Sends `request`, whose hop-by-hop fields are gone already, to the permit's target, and makes the answer one that can
+    /// be passed on: the origin's, or our own about its failure. `upgrade` is what the client asks to switch to, `offer`
+    /// are the HTTP versions to offer where TLS is ours.
+    pub(crate) async fn answer(
+        &self,
+        permit: &Permit,
+        request: Request<Incoming>,
+        upgrade: Option<&HeaderValue>,
+        offer: HttpOffer,
+        door: Door,
+    ) -> Answered {
+        let answer = self
+            .forward(permit, request, upgrade.is_some(), offer)
+            .await;
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
+                return Answered::Response(refusal::upstream_failure(&error, door));
+            }
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let stream = hyper::upgrade::on(&mut response);
+            if !is_asked_for(upgrade, response.headers().get(UPGRADE)) {
+                tracing::info!(target = %permit, "the origin switched protocols unasked");
+                return Answered::Response(refusal::unexpected_answer(door));
+            }
+            headers::clean_response(response.headers_mut(), true);
+            return Answered::Switched(response, Switched(stream));
+        }
+        if !headers::is_plainly_framed(response.headers()) {
+            tracing::info!(target = %permit, "the origin's answer has a transfer coding that is not ours to undo");
+            return Answered::Response(refusal::unexpected_answer(door));
+        }
+        headers::clean_response(response.headers_mut(), false);
+        Answered::Response(response)
+    }
+
+    /// Whether the origin of an opened tunnel is reached already, over a kept connection that its permit admits.
+    pub(crate) fn is_reached(&self, tunnel: &Permit) -> bool {
+        [HttpOffer::Http1, HttpOffer::Http2OrHttp1]
+            .into_iter()
+            .any(|offer| self.spoken(tunnel, offer).is_some())
+    }
+
+    /// Which version the origin of an opened tunnel speaks when it is offered these, as far as a kept connection tells.
+    fn spoken(&self, tunnel: &Permit, offer: HttpOffer) -> Option<HttpVersion> {
+        let admits = |line: &Line| is_admitted(line, tunnel);
+        let http2 = self.pool.peek(&Key::of(tunnel, offer), admits)?;
+        Some(HttpVersion::of(http2))
+    }
+
+    /// Finds out what the origin of an opened tunnel speaks, and keeps the connection for the requests inside. `bare` was
+    /// opened for the tunnel and has not said anything yet.
+    pub(crate) async fn prepare(
+        &self,
+        tunnel: &Permit,
+        bare: Option<Connection>,
+        offer: HttpOffer,
+    ) -> Result<Prepared, ExchangeError> {
+        if let Some(version) = self.spoken(tunnel, offer) {
+            return Ok(Prepared {
+                version,
+                dialled: bare.as_ref().and_then(Connection::peer_address),
+                certificate: None,
+            });
+        }
+        let upstream = self.gate.upstream();
+        let bare = match bare {
+            Some(bare) => bare,
+            None => upstream.open(tunnel).await?,
+        };
+        let secured = match upstream.secure(tunnel, bare, offer).await {
+            Err(error) if speaks_only_http2(&error, offer) => {
+                let bare = upstream.open(tunnel).await?;
+                upstream.secure(tunnel, bare, HttpOffer::Http2).await?
+            }
+            secured => secured?,
+        };
+        let prepared = Prepared {
+            version: HttpVersion::of(secured.is_http2()),
+            dialled: secured.peer_address(),
+            certificate: secured.certificate(),
+        };
+        let line = self.line(tunnel, secured).await?;
+        self.pool.put(Key::of(tunnel, offer), line);
+        Ok(prepared)
+    }
+
     /// A kept connection that turns out to be closed is replaced by a new one, once, where the request can be
     /// sent again without doing anything twice.
-    pub(crate) async fn forward(
+    async fn forward(
         &self,
         permit: &Permit,
         request: Request<Incoming>,
         upgrade: bool,
+        offer: HttpOffer,
     ) -> Result<Response<Body>, ExchangeError> {
         let (mut parts, incoming) = request.into_parts();
         parts.version = Version::HTTP_11;
@@ -85,7 +178,9 @@ impl Exchange {
         if permit.wants_absolute_form() {
             headers::set_absolute_form(&mut request, permit);
         }
-        let key = Key::of(permit);
+        // Only HTTP/1.1 can be left by an upgrade.
+        let offer = if upgrade { HttpOffer::Http1 } else { offer };
+        let key = Key::of(permit, offer);
         let shared =
             !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
         if shared && let Some((mut line, rested)) = self.kept(&key, permit).await {
@@ -94,12 +189,12 @@ impl Exchange {
             line.proven = true;
             let again = if in_use { None } else { repeatable(&request) };
             match self.send(&mut line, request, &progress).await {
-                Ok(response) => return Ok(self.answer(response, expectation, Some((key, line)))),
-                Err(Failure {
+                Ok(response) => return Ok(self.received(response, expectation, Some((key, line)))),
+                Err(Unanswered {
                     unsent: Some(unsent),
                     ..
                 }) => request = *unsent,
-                Err(Failure {
+                Err(Unanswered {
                     error,
                     unsent: None,
                 }) => match again {
@@ -108,13 +203,16 @@ impl Exchange {
                 },
             }
         }
-        let mut line = self.open(permit).await?;
+        let mut line = self.open(permit, offer).await?;
+        if shared && let Some(line) = line.share() {
+            self.pool.put(key.clone(), line);
+        }
         match self.send(&mut line, request, &progress).await {
             Ok(response) => {
                 let kept = shared.then_some((key, line));
-                Ok(self.answer(response, expectation, kept))
+                Ok(self.received(response, expectation, kept))
             }
-            Err(Failure { error, .. }) => Err(error),
+            Err(Unanswered { error, .. }) => Err(error),
         }
     }
 
@@ -122,33 +220,33 @@ impl Exchange {
     async fn kept(&self, key: &Key, permit: &Permit) -> Option<(Line, Duration)> {
         loop {
             let (mut line, rested) = self.pool.take(key)?;
-            let admitted = match line.peer {
-                Some(peer) => permit.addresses().any(|address| address == peer),
-                None => permit.is_via_parent(),
-            };
-            if !admitted {
-                continue;
-            }
             // It may just have finished its last answer. One that is still busy is not worth waiting for.
-            if line.sender.is_ready()
-                || matches!(timeout(READY_WAIT, line.sender.ready()).await, Ok(Ok(())))
-            {
+            if is_admitted(&line, permit) && line.is_ready_within(READY_WAIT).await {
                 return Some((line, rested));
+            }
+            // A shared one stays in the pool, and would be found again and again.
+            if line.is_http2() {
+                return None;
             }
         }
     }
 
-    async fn open(&self, permit: &Permit) -> Result<Line, ExchangeError> {
-        let connection = self.gate.upstream().open(permit).await?;
+    async fn open(&self, permit: &Permit, offer: HttpOffer) -> Result<Line, ExchangeError> {
+        let upstream = self.gate.upstream();
+        let connection = match upstream.open_for(permit, offer).await {
+            Err(error) if speaks_only_http2(&error, offer) => {
+                upstream.open_for(permit, HttpOffer::Http2).await?
+            }
+            opened => opened?,
+        };
+        self.line(permit, connection).await
+    }
+
+    async fn line(&self, permit: &Permit, connection: Connection) -> Result<Line, ExchangeError> {
         let peer = connection
             .peer_address()
             .filter(|_| !permit.is_via_parent());
-        let sender = handshake(connection, self.gate.limits().request_head_bytes).await?;
-        Ok(Line {
-            sender,
-            peer,
-            proven: false,
-        })
+        Line::open(connection, peer, self.gate.limits()).await
     }
 
     async fn send(
@@ -156,23 +254,16 @@ impl Exchange {
         line: &mut Line,
         request: Request<RequestBody>,
         progress: &AtomicBool,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let limit = self.gate.limits().response_head;
-        let mut sending = std::pin::pin!(line.sender.try_send_request(request));
+        let mut sending = std::pin::pin!(line.send(request));
         loop {
             match timeout(limit, sending.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(mut error)) => {
-                    let unsent = error.take_message().map(Box::new);
-                    return Err(Failure {
-                        error: ExchangeError::Http(error.into_error()),
-                        unsent,
-                    });
-                }
+                Ok(answer) => return answer,
                 // A long upload is no silence.
                 Err(_) if progress.swap(false, Ordering::Relaxed) => {}
                 Err(_) => {
-                    return Err(Failure {
+                    return Err(Unanswered {
                         error: ExchangeError::Timeout,
                         unsent: None,
                     });
@@ -181,7 +272,7 @@ impl Exchange {
         }
     }
 
-    fn answer(
+    fn received(
         &self,
         mut response: Response<Incoming>,
         expectation: Option<Expectation>,
@@ -206,17 +297,67 @@ impl Exchange {
     }
 }
 
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Response(Response<Body>),
+    /// The origin leaves HTTP, as the client asked for, with this answer.
+    Switched(Response<Body>, Switched),
+}
+
+/// What was found out about the origin of an opened tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) version: HttpVersion,
+    /// None where a kept connection told.
+    pub(crate) dialled: Option<SocketAddr>,
+    pub(crate) certificate: Option<Fingerprint>,
+}
+
+/// The version of HTTP that is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+impl HttpVersion {
+    fn of(http2: bool) -> Self {
+        if http2 { Self::Http2 } else { Self::Http1 }
+    }
+}
+
+/// Whether this permit allows the address that a line leads to.
+fn is_admitted(line: &Line, permit: &Permit) -> bool {
+    match line.peer {
+        Some(peer) => permit.addresses().any(|address| address == peer),
+        None => permit.is_via_parent(),
+    }
+}
+
+/// Whether an origin that was offered HTTP/1.1 alone speaks only HTTP/2.
+fn speaks_only_http2(error: &UpstreamError, offer: HttpOffer) -> bool {
+    offer == HttpOffer::Http1 && error.tls_failure() == Some(TlsFailure::NoCommonProtocol)
+}
+
+/// Whether the origin switched to one of the protocols that the client offered.
+fn is_asked_for(asked: Option<&HeaderValue>, answered: Option<&HeaderValue>) -> bool {
+    let (Some(asked), Some(answered)) = (asked, answered) else {
+        return false;
+    };
+    let (Ok(asked), Ok(answered)) = (asked.to_str(), answered.to_str()) else {
+        return false;
+    };
+    asked
+        .split(',')
+        .any(|asked| asked.trim().eq_ignore_ascii_case(answered.trim()))
+}
+
 /// After how long without use an origin may be about to close a connection.
 const AT_REST: Duration = Duration::from_millis(500);
 
 /// How long a kept connection may take to become ready after its last answer.
 const READY_WAIT: Duration = Duration::from_millis(20);
-
-/// A failed attempt, with the request where not one byte of it was sent.
-struct Failure {
-    error: ExchangeError,
-    unsent: Option<Box<Request<RequestBody>>>,
-}
 
 /// A copy of a request that can safely be sent twice (RFC 9110 section 9.2.2), for an origin that closes a kept
 /// connection at the moment we use it.
@@ -232,23 +373,4 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
-}
-
-async fn handshake(
-    connection: Connection,
-    head_bytes: usize,
-) -> Result<SendRequest<RequestBody>, ExchangeError> {
-    let (sender, connection) = hyper::client::conn::http1::Builder::new()
-        .preserve_header_case(true)
-        .max_header_size(head_bytes)
-        .handshake(hyper_util::rt::TokioIo::new(connection))
-        .await
-        .map_err(ExchangeError::Http)?;
-    // Ends by itself when its sender is dropped, its body has been read or abandoned, or the origin closes.
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "an upstream connection ended");
-        }
-    });
-    Ok(sender)
 }

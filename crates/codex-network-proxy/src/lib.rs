@@ -34,6 +34,7 @@ pub mod config;
 mod error;
 mod exchange;
 mod hello;
+mod intercept;
 mod listener;
 mod patience;
 mod proxy;

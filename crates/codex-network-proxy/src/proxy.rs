@@ -6,16 +6,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use codex_network_gate::{
-    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots, chain,
 };
-use codex_network_policy::{Mode, Policy};
+use codex_network_policy::{Interception, Mode, Policy};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::authority::leaf::Leaves;
+use crate::authority::{AuthorityFiles, CertificateAuthority};
 use crate::config::{
     Environment, ListenerAddresses, LoadedConfig, NetworkProxyConfig, Overrides, UnixSockets,
 };
@@ -23,7 +26,7 @@ use crate::error::{Error, ErrorKind};
 use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
-use crate::reload::{PolicyStatus, Reload, Requests};
+use crate::reload::{self, PolicyStatus, Reload, Requests};
 
 /// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
 #[derive(Clone, Default)]
@@ -38,6 +41,7 @@ pub struct NetworkProxyBuilder {
     stays: bool,
     roots: TrustRoots,
     environment: Option<Environment>,
+    intercept_always: bool,
 }
 
 /// Where the settings come from.
@@ -153,10 +157,19 @@ impl NetworkProxyBuilder {
         self
     }
 
+    /// Opens every tunnel that comes by CONNECT, in every mode, and not only those of the limited mode. The
+    /// configuration must have `mitm = true`.
+    #[must_use]
+    pub fn intercept_always(mut self) -> Self {
+        self.intercept_always = true;
+        self
+    }
+
     /// Reads and checks the configuration and compiles the policy. Nothing is bound yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] with a message that names the key, the value and the place.
+    /// [`ErrorKind::Config`] with a message that names the key, the value and the place; [`ErrorKind::Authority`] where
+    /// TLS is to be opened and there is no authority to sign for it.
     // Asynchronous for its callers' sake: embedders await it, and what it does may come to wait.
     #[expect(
         clippy::unused_async,
@@ -174,12 +187,24 @@ impl NetworkProxyBuilder {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        let authority = match config.rules.tls.interception {
+            Interception::Unavailable => None,
+            Interception::WhenLimited | Interception::Always if config.disabled.is_some() => None,
+            Interception::WhenLimited | Interception::Always => Some(Signing::open(&environment)?),
+        };
+        let interception = match (&authority, self.intercept_always) {
+            (None, _) => Interception::Unavailable,
+            (Some(_), false) => Interception::WhenLimited,
+            (Some(_), true) => Interception::Always,
+        };
+        let mut rules = config.rules.clone();
+        reload::limit_interception(&mut rules, interception);
         let parents = parents(
             self.parents,
             config.settings.allow_upstream_proxy,
             &config.listeners,
         );
-        let gate = Gate::builder(Policy::compile(config.rules.clone()))
+        let gate = Gate::builder(Policy::compile(rules))
             .decider(self.decider)
             .parents(parents)
             .limits(self.limits)
@@ -192,9 +217,11 @@ impl NetworkProxyBuilder {
             gate: Arc::new(gate.build()),
             configured: config.listeners,
             bound: Arc::default(),
+            authority,
             offers_udp: config.settings.enable_socks5_udp,
             allow_local_binding: config.settings.allow_local_binding,
             enabled: config.disabled.is_none(),
+            interception,
             stays: self.stays,
             status: watch::Sender::new(PolicyStatus {
                 config: Arc::new(config),
@@ -223,15 +250,45 @@ fn parents(
     parents
 }
 
+/// The authority that signs for opened tunnels, and the bundle by which clients trust it.
+#[derive(Clone, Debug)]
+struct Signing {
+    authority: Arc<CertificateAuthority>,
+    bundle: PathBuf,
+}
+
+impl Signing {
+    fn open(environment: &Environment) -> Result<Self, Error> {
+        let home = environment
+            .codex_home()
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string(), error))?;
+        let files = AuthorityFiles::in_home(&home);
+        let opened = CertificateAuthority::open_or_create(&files).and_then(|authority| {
+            let bundle = authority.write_bundle(&files)?;
+            let authority = Arc::new(authority);
+            Ok(Self { authority, bundle })
+        });
+        let signing =
+            opened.map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
+        if let Some(warning) = signing.authority.expiry_warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(signing)
+    }
+}
+
 /// A proxy that is ready to run.
 #[derive(Clone)]
 pub struct NetworkProxy {
     gate: Arc<Gate>,
+    authority: Option<Signing>,
     configured: ListenerAddresses,
     bound: Arc<OnceLock<ListenerAddresses>>,
     offers_udp: bool,
     allow_local_binding: bool,
     enabled: bool,
+    /// How far TLS can be opened while this proxy runs, whatever a later configuration wants.
+    interception: Interception,
     stays: bool,
     status: watch::Sender<PolicyStatus>,
 }
@@ -278,6 +335,15 @@ impl NetworkProxy {
         self.bound.get().unwrap_or(&self.configured)
     }
 
+    /// The file of certificates that a client must trust, where TLS is opened: this machine's trust roots and the
+    /// authority of the proxy.
+    #[must_use]
+    pub fn trust_bundle(&self) -> Option<&Path> {
+        self.authority
+            .as_ref()
+            .map(|signing| signing.bundle.as_path())
+    }
+
     /// Whether local addresses may be reached without being listed.
     #[must_use]
     pub fn allow_local_binding(&self) -> bool {
@@ -312,7 +378,8 @@ impl NetworkProxy {
     /// dropped. A proxy that its configuration disables binds nothing and returns a finished handle.
     ///
     /// # Errors
-    /// [`ErrorKind::Bind`] where an address is taken or not ours.
+    /// [`ErrorKind::Bind`] where an address is taken or not ours; [`ErrorKind::Authority`] where no certificates can be
+    /// signed.
     // Asynchronous because it has to be called within a runtime.
     #[expect(
         clippy::unused_async,
@@ -346,7 +413,12 @@ impl NetworkProxy {
             }
             None => None,
         };
-        let service = HttpListener::new(Arc::clone(&self.gate));
+        let leaves = self.authority.as_ref();
+        let leaves = leaves.map(|signing| Leaves::new(Arc::clone(&signing.authority)));
+        let leaves = leaves
+            .transpose()
+            .map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
+        let service = HttpListener::new(Arc::clone(&self.gate), leaves);
         tasks.spawn(service.clone().close_idle(draining.clone()));
         tasks.spawn(http.run(service, Arc::clone(&slots), draining.clone(), limits.drain));
         tracing::info!("HTTP proxy listening on {}", bound.http);
@@ -365,6 +437,7 @@ impl NetworkProxy {
             Arc::clone(&self.gate),
             self.status.clone(),
             requests.clone(),
+            self.interception,
         );
         if let Some(reload) = reload.filter(|_| !self.stays) {
             tasks.spawn(reload.run(stop.subscribe()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use codex_network_gate::Gate;
-use codex_network_policy::Policy;
+use codex_network_policy::{Interception, Policy, Rules};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -58,6 +58,7 @@ pub(crate) struct Reload {
     source: Arc<Source>,
     status: watch::Sender<PolicyStatus>,
     requests: Requests,
+    interception: Interception,
     looked: Looked,
     watcher: Watcher,
     wake: Arc<Notify>,
@@ -97,6 +98,7 @@ impl Reload {
         gate: Arc<Gate>,
         status: watch::Sender<PolicyStatus>,
         requests: Requests,
+        interception: Interception,
     ) -> Option<Self> {
         let config = Arc::clone(&status.borrow().config);
         let source = Arc::clone(config.source()?);
@@ -106,6 +108,7 @@ impl Reload {
             source,
             status,
             requests,
+            interception,
             looked: config.looked().clone(),
             watcher: Watcher::new(Arc::clone(&wake)),
             wake,
@@ -169,6 +172,7 @@ impl Reload {
     async fn look(&mut self, thorough: bool, forced: bool) -> Next {
         let before = Arc::clone(&self.status.borrow().config);
         let source = Arc::clone(&self.source);
+        let interception = self.interception;
         let mut looked = std::mem::take(&mut self.looked);
         let mut watcher = std::mem::take(&mut self.watcher);
         let work = tokio::task::spawn_blocking(move || {
@@ -178,7 +182,7 @@ impl Reload {
             }
             let found = if forced || looked.is_outdated(thorough) {
                 looked = Looked::default();
-                load(&source, &before, &mut looked)
+                load(&source, &before, interception, &mut looked)
             } else {
                 Found::Same
             };
@@ -267,12 +271,26 @@ async fn ended(mut draining: watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-fn load(source: &Arc<Source>, before: &LoadedConfig, looked: &mut Looked) -> Found {
+/// The authority is opened at start or not at all: without it a policy that wants TLS opened refuses what it cannot open.
+pub(crate) fn limit_interception(rules: &mut Rules, available: Interception) {
+    if rules.tls.interception != Interception::Unavailable {
+        rules.tls.interception = available;
+    }
+}
+
+fn load(
+    source: &Arc<Source>,
+    before: &LoadedConfig,
+    interception: Interception,
+    looked: &mut Looked,
+) -> Found {
     match LoadedConfig::load(source, looked) {
         Ok(config) => {
             let difference = Difference::between(before, &config);
+            let mut rules = config.rules.clone();
+            limit_interception(&mut rules, interception);
             Found::Changed(Box::new(Changed {
-                policy: Policy::compile(config.rules.clone()),
+                policy: Policy::compile(rules),
                 config,
                 difference,
             }))

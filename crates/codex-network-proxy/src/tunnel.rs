@@ -1,8 +1,9 @@
-//! An opaque stream under a [`Permit`].
+//! A stream under a [`Permit`], opaque or opened.
 //!
-//! [`Tunnel`] looks at how the client begins, has the server name of a TLS hello judged before the origin gets one byte of
-//! it, and relays until both sides have ended or a new policy forbids it. It is where CONNECT, SOCKS5 and upgrades meet.
-//! It deliberately does not look at what follows the first bytes.
+//! [`Tunnel`] looks at how the client begins and has the server name of a TLS hello judged before the origin gets one byte
+//! of it. Then it relays until both sides have ended or a new policy forbids it, or hands the client to the interceptor
+//! where the permit demands that. It is where CONNECT, SOCKS5 and upgrades meet. It deliberately does not look at what
+//! follows the first bytes.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,11 +14,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use codex_network_gate::{Connection, Denial, Fingerprint, Gate, HelloName, Permit, Proof};
+use codex_network_gate::{Breach, Connection, Denial, Fingerprint, Gate, HelloName, Permit, Proof};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
 use crate::hello::Hello;
+use crate::intercept::{Interceptor, Opening};
 use crate::relay::Relay;
 use crate::watch::Watch;
 
@@ -31,16 +34,34 @@ const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 /// What may still be read from a client that has been refused, so that its alert is not lost to a reset.
 const LEFTOVER_BYTES: u64 = 64 * 1024;
 
-/// A permitted upstream connection that waits for its client.
+/// A permitted tunnel that waits for its client.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     watch: Watch,
-    upstream: Connection,
     client: SocketAddr,
+    way: Way,
+}
+
+/// What becomes of the bytes.
+#[derive(Debug)]
+enum Way {
+    /// They go to the origin as they are.
+    Relayed(Connection),
+    /// They are TLS, which is opened.
+    Opened(Box<Opener>),
+}
+
+/// What it takes to open a tunnel.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    pub(crate) interceptor: Arc<Interceptor>,
+    /// None where the origin is known to be there.
+    pub(crate) upstream: Option<Connection>,
+    pub(crate) draining: Receiver<bool>,
 }
 
 impl Tunnel {
-    /// A tunnel that was asked for by this HTTP method; `None` for SOCKS5.
+    /// An opaque tunnel that was asked for by this HTTP method; `None` for SOCKS5.
     pub(crate) fn new(
         gate: Arc<Gate>,
         permit: Permit,
@@ -48,18 +69,19 @@ impl Tunnel {
         method: Option<&'static str>,
         client: SocketAddr,
     ) -> Self {
-        let watch = Watch {
-            gate,
-            permit,
-            method,
-            upgrade: false,
-            server_name: OnceLock::new(),
-        };
-        Self {
-            watch,
-            upstream,
-            client,
-        }
+        Self::over(Way::Relayed(upstream), gate, permit, method, client)
+    }
+
+    /// A tunnel that is opened.
+    pub(crate) fn opened(
+        gate: Arc<Gate>,
+        permit: Permit,
+        opener: Opener,
+        method: &'static str,
+        client: SocketAddr,
+    ) -> Self {
+        let way = Way::Opened(Box::new(opener));
+        Self::over(way, gate, permit, Some(method), client)
     }
 
     /// What became of an HTTP connection that its origin has let go.
@@ -74,36 +96,104 @@ impl Tunnel {
         tunnel
     }
 
-    /// Our end of the upstream connection.
-    pub(crate) fn upstream(&self) -> &Connection {
-        &self.upstream
+    fn over(
+        way: Way,
+        gate: Arc<Gate>,
+        permit: Permit,
+        method: Option<&'static str>,
+        client: SocketAddr,
+    ) -> Self {
+        let watch = Watch {
+            gate,
+            permit,
+            method,
+            upgrade: false,
+            server_name: OnceLock::new(),
+        };
+        Self { watch, client, way }
     }
 
-    /// Relays between `downstream` and the upstream. `early` was read from downstream already.
+    /// Our end of the upstream connection, where there is one.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.way {
+            Way::Relayed(upstream) => upstream.local_address(),
+            Way::Opened(_) => None,
+        }
+    }
+
+    /// Serves the client on `downstream`. `early` was read from it already.
     ///
     /// # Errors
-    /// What either stream reports; [`io::ErrorKind::TimedOut`] after the idle limit;
-    /// [`io::ErrorKind::PermissionDenied`] where the client's hello is refused, or a new policy forbids the tunnel.
+    /// What either stream reports; [`io::ErrorKind::TimedOut`] after a limit;
+    /// [`io::ErrorKind::PermissionDenied`] where what the client begins with is refused, or a new policy forbids the
+    /// tunnel.
     pub(crate) async fn run<D>(self, downstream: D, early: Bytes) -> io::Result<()>
     where
-        D: AsyncRead + AsyncWrite + Unpin,
+        D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self {
-            watch,
-            upstream,
-            client,
-        } = self;
+        let Self { watch, client, way } = self;
         let limits = watch.gate.limits();
         let (idle, half_closed) = (limits.tunnel_idle, limits.tunnel_half_closed);
-        if watch.upgrade {
-            let relay = Relay::new(downstream, upstream, &early, idle, half_closed);
-            drop(early);
-            return watch.run(relay).await;
+        let handshake = limits.handshake;
+        match way {
+            Way::Relayed(upstream) if watch.upgrade => {
+                let relay = Relay::new(downstream, upstream, &early, idle, half_closed);
+                drop(early);
+                watch.run(relay).await
+            }
+            Way::Relayed(upstream) => {
+                let screen = Screen::new(downstream, early, handshake);
+                let relay = Relay::new(screen, upstream, &[], idle, half_closed);
+                watch.run(screened(&watch, relay, client)).await
+            }
+            // Boxed, so that an opaque tunnel does not carry the memory of an opened one.
+            Way::Opened(opener) => {
+                let screen = Screen::new(downstream, early, handshake);
+                Box::pin(open(watch, *opener, screen, client)).await
+            }
         }
-        let screen = Screen::new(downstream, early, limits.handshake);
-        let relay = Relay::new(screen, upstream, &[], idle, half_closed);
-        watch.run(screened(&watch, relay, client)).await
     }
+}
+
+/// Waits for the client's hello, has it judged, and hands the client to the interceptor.
+async fn open<D>(
+    watch: Watch,
+    opener: Opener,
+    mut screen: Screen<D>,
+    client: SocketAddr,
+) -> io::Result<()>
+where
+    D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = watch.gate.limits();
+    let first = async {
+        let first = timeout(limits.request_head, poll_fn(|cx| screen.poll_first(cx)));
+        first.await.map_err(|_| io::ErrorKind::TimedOut)?
+    };
+    let hello = match watch.run(first).await? {
+        First::Nothing => return Ok(()),
+        First::NotTls => {
+            let Watch { gate, permit, .. } = &watch;
+            gate.refuse_breach(permit, Breach::NotTls, None, Some(client));
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        First::Hello(hello) => hello,
+    };
+    if let Err(refused) = admit(&watch, &hello, client) {
+        drop(opener);
+        turn_away(screen.into_stream(), limits.farewell).await;
+        return Err(refused);
+    }
+    screen.release();
+    let opening = Opening {
+        watch,
+        upstream: opener.upstream,
+        client,
+        downstream: screen,
+        hello,
+        draining: opener.draining,
+    };
+    opener.interceptor.serve(opening).await
 }
 
 /// Relays what the client begins with once that is judged, and from then on everything.
@@ -133,13 +223,17 @@ where
     });
     let first = first.await.inspect_err(|_| record(&proof))?;
     if let First::Hello(hello) = first {
-        match admit(watch, &hello, proof.dialled, client).await {
+        let admitted = match admit(watch, &hello, client) {
+            Ok(()) => verify(watch, &hello, proof.dialled, client).await,
+            Err(refused) => Err(refused),
+        };
+        match admitted {
             Ok(certificate) => proof.certificate = certificate,
             Err(refused) => {
                 let (screen, upstream) = relay.into_streams();
                 // Before anything else: it has not got one byte of the hello, and has nothing more to wait for.
                 drop(upstream);
-                turn_away(screen.into_parts().0, watch.gate.limits().farewell).await;
+                turn_away(screen.into_stream(), watch.gate.limits().farewell).await;
                 return Err(refused);
             }
         }
@@ -150,24 +244,34 @@ where
     relay.await
 }
 
-/// Has a hello judged, and the origin looked at where the policy wants that. Remembers the name for the next policy.
-async fn admit(
-    watch: &Watch,
-    hello: &Hello,
-    dialled: Option<SocketAddr>,
-    client: SocketAddr,
-) -> io::Result<Option<Fingerprint>> {
+/// Has a hello judged, and remembers its name for the next policy.
+fn admit(watch: &Watch, hello: &Hello, client: SocketAddr) -> io::Result<()> {
     let Watch { gate, permit, .. } = watch;
-    let refused = |_: Denial| io::Error::from(io::ErrorKind::PermissionDenied);
     gate.admit_hello(permit, &hello.asks, Some(client))
         .map_err(refused)?;
     if let HelloName::Host(name) = &hello.asks.server_name {
         // Told once, so that it cannot be set already.
         let _ = watch.server_name.set(name.clone());
     }
+    Ok(())
+}
+
+/// Has the origin looked at, where the policy wants that.
+async fn verify(
+    watch: &Watch,
+    hello: &Hello,
+    dialled: Option<SocketAddr>,
+    client: SocketAddr,
+) -> io::Result<Option<Fingerprint>> {
+    let Watch { gate, permit, .. } = watch;
     // Boxed, so that a tunnel does not carry the memory of a handshake that few policies want.
     let verified = Box::pin(gate.verify_origin(permit, dialled, &hello.asks, Some(client)));
     verified.await.map_err(refused)
+}
+
+/// The denial is recorded, and has no other words on this wire.
+fn refused(_: Denial) -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
 }
 
 /// Tells a client in its own protocol that it goes no further, and gives it a moment to read that.

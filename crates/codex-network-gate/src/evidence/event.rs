@@ -16,6 +16,9 @@ const POLICY_DECISION: &str = "codex.network_proxy.policy_decision";
 /// The name of a connection's event.
 const CONNECTION: &str = "codex.network_proxy.connection";
 
+/// The name of the event of a client that does not trust us.
+const DISTRUST: &str = "codex.network_proxy.ca_rejected";
+
 /// Whether anybody reads the audit trail.
 pub(crate) fn is_audited() -> bool {
     tracing::enabled!(target: "codex_otel.network_proxy", tracing::Level::INFO)
@@ -68,6 +71,23 @@ pub(super) fn emit_connection(facts: &Facts<'_>, connected: &Connected<'_>) {
             "tls.client.encrypted_hello" = connected.encrypted_hello.then_some(true),
             "tls.server.hash.sha256" = certificate.as_deref(),
             "network.policy.rule" = connected.rule.or(connected.approved.then_some("decider")),
+        }
+    );
+}
+
+/// Emits the event of a client that ended a handshake with this alert.
+pub(super) fn emit_distrust(facts: &Facts<'_>, alert: &str) {
+    tracing::event!(
+        target: "codex_otel.network_proxy",
+        tracing::Level::INFO,
+        {
+            "event.name" = DISTRUST,
+            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "network.transport.protocol" = facts.protocol.as_str(),
+            "server.address" = facts.host().as_str(),
+            "server.port" = u64::from(facts.port()),
+            "client.address" = Client(facts).to_string().as_str(),
+            "tls.alert" = alert,
         }
     );
 }

@@ -275,6 +275,18 @@ impl Gate {
         );
     }
 
+    /// Records that a client ended the handshake in an opened tunnel with this alert: it does not accept our certificate.
+    pub fn record_distrust(&self, tunnel: &Permit, alert: &str, client: Option<SocketAddr>) {
+        let facts = Facts {
+            protocol: tunnel.protocol(),
+            target: tunnel.target(),
+            method: None,
+            client,
+            server_name: None,
+        };
+        self.evidence.record_distrust(&facts, alert);
+    }
+
     /// Whether the policy in force now would still permit this tunnel, judged afresh and without asking anybody.
     /// A decider's yes stands.
     #[must_use]

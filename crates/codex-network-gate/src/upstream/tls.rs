@@ -18,7 +18,7 @@ use crate::error::{TlsFailure, UpstreamError};
 use crate::roots::TrustRoots;
 
 /// The HTTP versions that are offered to an origin (ALPN, RFC 7301).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpOffer {
     /// HTTP/1.1 only.
     Http1,

@@ -43,18 +43,15 @@ pub(crate) enum Alpn {
     Http1,
     /// `h2` before `http/1.1`.
     Http2OrHttp1,
-    /// `h2` and nothing else.
-    Http2,
 }
 
 impl Alpn {
-    const COUNT: usize = 3;
+    const COUNT: usize = 2;
 
     fn protocols(self) -> Vec<Vec<u8>> {
         match self {
             Self::Http1 => vec![b"http/1.1".to_vec()],
             Self::Http2OrHttp1 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            Self::Http2 => vec![b"h2".to_vec()],
         }
     }
 
@@ -62,7 +59,6 @@ impl Alpn {
         match self {
             Self::Http1 => 0,
             Self::Http2OrHttp1 => 1,
-            Self::Http2 => 2,
         }
     }
 }

@@ -60,7 +60,10 @@ async fn serve(
         _ => Failure::Other(error.into()),
     })?;
     if let Some(addresses) = handle.addresses().filter(|_| !quiet) {
-        greet(log, addresses, &origin, local, nothing_allowed);
+        greet(log, addresses, &origin, nothing_allowed);
+        let exports =
+            client_env::exports(addresses.http, addresses.socks, local, proxy.trust_bundle());
+        print_exports(exports);
     }
     let signal = loop {
         match signals.next().await {
@@ -95,14 +98,8 @@ fn origin(config: &LoadedConfig) -> String {
     }
 }
 
-/// Where it listens on stderr, and on stdout what a shell needs to use it.
-fn greet(
-    log: &Log,
-    addresses: &ListenerAddresses,
-    origin: &str,
-    local: bool,
-    nothing_allowed: bool,
-) {
+/// Where it listens and by which policy, on stderr.
+fn greet(log: &Log, addresses: &ListenerAddresses, origin: &str, nothing_allowed: bool) {
     let socks = match addresses.socks {
         Some(socks) => format!(", socks5h://{socks}"),
         None => String::new(),
@@ -118,8 +115,12 @@ fn greet(
              allowed_domains = [\"example.com\"]",
         );
     }
+}
+
+/// What a shell needs to use it, on stdout.
+fn print_exports(exports: Vec<(&'static str, String)>) {
     let mut stdout = anstream::stdout();
-    for (name, value) in client_env::exports(addresses.http, addresses.socks, local, None) {
+    for (name, value) in exports {
         let _ = writeln!(stdout, "{}", Shell::Sh.export(name, &value));
     }
     let _ = stdout.flush();

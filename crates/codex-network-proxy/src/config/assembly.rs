@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use codex_network_policy::{Interception, Origin, Rules, SocketRules, TlsRules};
+use codex_network_policy::{Interception, Mode, Origin, Rules, SocketRules, TlsRules};
 
 use super::entry::{self, Table};
 use super::error::ConfigError;
@@ -183,7 +183,11 @@ fn rules(settings: &NetworkProxySettings, network: &Network, sockets: UnixSocket
             allowed: network.sockets.clone(),
         },
         tls: TlsRules {
-            interception: Interception::Unavailable,
+            interception: if settings.mitm {
+                Interception::WhenLimited
+            } else {
+                Interception::Unavailable
+            },
             encrypted_hello: settings.encrypted_client_hello,
             verify_origin: settings.verify_origin,
         },
@@ -230,8 +234,11 @@ fn listeners(
 /// Settings that this build or this platform cannot carry out.
 fn without_effect(settings: &NetworkProxySettings, sockets: UnixSockets) -> Vec<String> {
     let mut warnings = Vec::new();
-    if settings.mitm {
-        warnings.push("`mitm = true` has no effect: TLS interception is not in this build; in limited mode CONNECT is refused".to_owned());
+    if settings.mitm && settings.mode == Mode::Full {
+        warnings.push("`mitm = true` has no effect in full mode: tunnels are relayed unopened; it is for `mode = \"limited\"`".to_owned());
+    }
+    if settings.verify_origin && settings.mode == Mode::Limited {
+        warnings.push("`verify_origin = true` has no effect in limited mode: there is no unopened tunnel, and the proxy verifies every origin itself".to_owned());
     }
     let wants_sockets =
         settings.dangerously_allow_all_unix_sockets || !settings.allow_unix_sockets.is_empty();

@@ -250,7 +250,7 @@ const NETWORK_KEYS: [Key; NetworkKey::ALL.len()] = [
         "mode",
         Kind::Mode,
         "\"full\"",
-        "`limited` permits only `GET`, `HEAD` and `OPTIONS` over plain HTTP; CONNECT, SOCKS5 and upgrades are refused",
+        "`limited` permits only `GET`, `HEAD` and `OPTIONS`, over HTTP and, with `mitm = true`, inside TLS; without it CONNECT is refused. SOCKS5 and upgrades are refused",
     ),
     Key::new(
         "allowed_domains",
@@ -304,7 +304,7 @@ const NETWORK_KEYS: [Key; NetworkKey::ALL.len()] = [
         "mitm",
         Kind::Boolean,
         "false",
-        "TLS interception. Not in this version: a warning says so, and `limited` refuses CONNECT",
+        "in limited mode every tunnel by CONNECT is opened, so that the requests inside are judged, see [docs/tls.md](tls.md). Clients must trust the proxy's certificate authority (`codex-network-proxy ca trust`). No effect in full mode, and a warning says so. Read at start",
     ),
 ];
 

@@ -270,7 +270,7 @@ fn address(entry: &Entry<'_>, listener: Listener) -> Result<String, ConfigError>
 /// Hooks refuse requests, so to read a config without them would be to allow more than it says.
 fn hooks(entry: &Entry<'_>) -> ConfigError {
     let message = format!(
-        "[{}] holds hooks for intercepted requests, and interception is not in this build",
+        "[{}] holds hooks for intercepted requests, and hooks are not in this build",
         entry.path()
     );
     entry

@@ -2,7 +2,8 @@
 //! section 3.2, SPEC sections F3 and F4).
 //!
 //! [`destination`] reads the target once, into types; [`forwardable`] takes away what belongs to one hop. Nothing
-//! is added on the way but a missing `Host`, and nothing here judges a host.
+//! is added on the way but a missing `Host`, and nothing here judges a host. What is special inside of an opened tunnel
+//! is in `inside`.
 
 use codex_network_gate::Permit;
 use codex_network_policy::{Authority, Host, Target};
@@ -15,6 +16,8 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, request};
 
 use super::refusal::BadRequest;
+
+pub(crate) mod inside;
 
 /// Names a unix socket instead of a host.
 pub(crate) const UNIX_SOCKET: HeaderName = HeaderName::from_static("x-unix-socket");
@@ -138,10 +141,11 @@ pub(crate) fn wanted_upgrade(parts: &request::Parts) -> Option<HeaderValue> {
 }
 
 /// Makes a judged request one that may go upstream: its hop's fields are gone, its target is in origin form,
-/// `Host` is there. `upgrade` is what [`wanted_upgrade`] found.
+/// `Host` is there. `upgrade` is what [`wanted_upgrade`] found; `besides` go as well.
 pub(crate) fn forwardable(
     parts: &mut request::Parts,
     upgrade: Option<HeaderValue>,
+    besides: &[HeaderName],
 ) -> Result<(), BadRequest> {
     let chunked = check_framing(parts)?;
     let named = named_by_connection(&parts.headers)?;
@@ -159,6 +163,7 @@ pub(crate) fn forwardable(
             || (*name == CONTENT_LENGTH && chunked)
             || (*name == HOST && !has_host)
             || named.contains(name)
+            || besides.contains(name)
     };
     // Written anew only where something goes, for to remove a field would change the order of the rest.
     if !has_host || parts.headers.keys().any(ends_here) {

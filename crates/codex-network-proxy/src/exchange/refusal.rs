@@ -22,6 +22,8 @@ pub(crate) enum Door {
     Forward,
     Connect,
     UnixSocket,
+    /// Inside of an opened tunnel.
+    Inside,
 }
 
 /// What is wrong with a request, in the words that the client reads.
@@ -121,7 +123,7 @@ pub(crate) fn denied(denial: &Denial, door: Door) -> Response<Body> {
     match door {
         // What a client sends behind a refused CONNECT is not the next request (THREATS 18).
         Door::Connect => close(&mut response),
-        Door::Forward | Door::UnixSocket => {}
+        Door::Forward | Door::UnixSocket | Door::Inside => {}
     }
     response
 }
@@ -130,7 +132,7 @@ fn blocked(denial: &Denial, door: Door) -> Response<Body> {
     let reason = denial.reason();
     let header = reason.header().map(HeaderValue::from_static);
     match door {
-        Door::Connect => answer(
+        Door::Connect | Door::Inside => answer(
             StatusCode::FORBIDDEN,
             TEXT,
             header,
@@ -165,6 +167,7 @@ pub(crate) fn upstream_failure(error: &ExchangeError, door: Door) -> Response<Bo
     let text = match door {
         Door::Forward | Door::Connect => "upstream failure",
         Door::UnixSocket => "unix socket proxy failed",
+        Door::Inside => "mitm upstream error",
     };
     // How TLS failed is for the client to know: it cannot see the certificate itself.
     let text = match error.tls_failure() {
@@ -176,6 +179,29 @@ pub(crate) fn upstream_failure(error: &ExchangeError, door: Door) -> Response<Bo
         close(&mut response);
     }
     response
+}
+
+/// A request inside of an opened tunnel that breaks its terms: it names another host, or asks for a tunnel of its own.
+pub(crate) fn breach(denial: &Denial) -> Response<Body> {
+    match denial.reason() {
+        Reason::MethodNotAllowed => own(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "CONNECT not supported inside MITM",
+        ),
+        Reason::NotAllowed
+        | Reason::NotAllowedLocal
+        | Reason::Denied
+        | Reason::MitmRequired
+        | Reason::ProxyDisabled
+        | Reason::UnixSocketUnsupported
+        | Reason::DnsLookupFailed(_)
+        | Reason::ServerNameMismatch
+        | Reason::EncryptedHello
+        | Reason::OriginNotVerified
+        | Reason::Cancelled
+        | Reason::PolicyDenied
+        | Reason::Invented(_) => own(StatusCode::BAD_REQUEST, "host mismatch"),
+    }
 }
 
 /// The origin's answer is none that can be passed on.

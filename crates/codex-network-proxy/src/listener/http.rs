@@ -17,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::Serve;
+use crate::authority::leaf::Leaves;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
+use crate::intercept::Interceptor;
 use crate::patience::Patient;
 
 mod connect;
@@ -33,12 +35,20 @@ use downstream::Downstream;
 pub(crate) struct HttpListener {
     gate: Arc<Gate>,
     exchange: Arc<Exchange>,
+    interceptor: Option<Arc<Interceptor>>,
 }
 
 impl HttpListener {
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+    /// `leaves` sign for the tunnels that are opened, where there is an authority.
+    pub(crate) fn new(gate: Arc<Gate>, leaves: Option<Leaves>) -> Self {
         let exchange = Arc::new(Exchange::new(Arc::clone(&gate)));
-        Self { gate, exchange }
+        let interceptor =
+            leaves.map(|leaves| Arc::new(Interceptor::new(Arc::clone(&exchange), leaves)));
+        Self {
+            gate,
+            exchange,
+            interceptor,
+        }
     }
 }
 
@@ -54,7 +64,13 @@ impl HttpListener {
 
 impl Serve for HttpListener {
     async fn serve(self, stream: TcpStream, client: SocketAddr, draining: watch::Receiver<bool>) {
-        let downstream = Arc::new(Downstream::new(self.gate, self.exchange, client));
+        let downstream = Arc::new(Downstream::new(
+            self.gate,
+            self.exchange,
+            self.interceptor,
+            client,
+            draining.clone(),
+        ));
         // Boxed, so that a tunnel does not carry the memory of the HTTP that opened it.
         Box::pin(serve_http(stream, Arc::clone(&downstream), draining)).await;
         let exit = downstream.exit();

@@ -95,7 +95,7 @@ impl SocksListener {
         };
         match opened {
             Ok(tunnel) => {
-                let bound = tunnel.upstream().local_address().unwrap_or(UNSPECIFIED);
+                let bound = tunnel.local_address().unwrap_or(UNSPECIFIED);
                 let reply = Reply::Succeeded(bound).encode();
                 stream.write_all(reply.as_bytes()).await.ok()?;
                 Some(tunnel)

@@ -91,14 +91,9 @@ impl<D: AsyncRead + Unpin> Screen<D> {
         }
     }
 
-    /// The stream, and the first bytes where they are still here.
-    pub(super) fn into_parts(self) -> (D, Bytes) {
-        let bytes = match self.beginning {
-            Beginning::Unknown(unknown) => unknown.received.into(),
-            Beginning::Held(bytes) | Beginning::Released(bytes) => bytes,
-            Beginning::Over => Bytes::new(),
-        };
-        (self.stream, bytes)
+    /// The stream, without the first bytes.
+    pub(super) fn into_stream(self) -> D {
+        self.stream
     }
 }
 

@@ -232,9 +232,7 @@ fn what_is_offered_is_what_was_asked_for() {
         (Alpn::Http2OrHttp1, &["http/1.1", "h2"], Ok(Some("h2"))),
         (Alpn::Http2OrHttp1, &["http/1.1"], Ok(Some("http/1.1"))),
         (Alpn::Http2OrHttp1, &[], Ok(None)),
-        (Alpn::Http2, &["http/1.1", "h2"], Ok(Some("h2"))),
         (Alpn::Http1, &["h2"], Err(())),
-        (Alpn::Http2, &["http/1.1"], Err(())),
         (Alpn::Http2OrHttp1, &["spdy/3"], Err(())),
     ] {
         let server = leaves.server_config(&host, offer).unwrap();
@@ -309,7 +307,7 @@ fn a_host_is_signed_for_once_however_many_ask() {
     );
     // The other offers are served with the same certificate.
     let client = Arc::new(client(&home, &[], rustls::ALL_VERSIONS));
-    let certificates: HashSet<_> = [Alpn::Http1, Alpn::Http2OrHttp1, Alpn::Http2]
+    let certificates: HashSet<_> = [Alpn::Http1, Alpn::Http2OrHttp1]
         .map(|offer| {
             let server = leaves.server_config(&host, offer).unwrap();
             let (client, _) = handshake(&client, &server, &host).unwrap();

@@ -38,7 +38,10 @@ pub(crate) fn names_only(parts: &request::Parts, target: &Target) -> bool {
     let fits = |text: &str| is_target(text, target);
     secure
         && hosts.next().is_none()
-        && parts.uri.authority().is_none_or(|authority| fits(authority.as_str()))
+        && parts
+            .uri
+            .authority()
+            .is_none_or(|authority| fits(authority.as_str()))
         && host.is_none_or(|host| host.to_str().is_ok_and(|host| fits(host.trim())))
 }
 
@@ -213,7 +216,10 @@ mod tests {
 
     #[test]
     fn pieces_of_cookies_are_put_together() {
-        let mut parts = request("/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        let mut parts = request(
+            "/",
+            &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
+        );
         parts.version = Version::HTTP_2;
         write_for(&mut parts, &target("a.test:443"), None).unwrap();
         let cookies: Vec<_> = parts.headers.get_all(COOKIE).iter().collect();

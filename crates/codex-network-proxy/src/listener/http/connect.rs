@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use codex_network_gate::{Access, chain};
+use codex_network_gate::{Access, Breach, chain};
 use codex_network_policy::Protocol;
 use http::{Request, Response, request};
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use crate::exchange::ExchangeError;
 use crate::exchange::body::Body;
 use crate::exchange::headers::connect_target;
 use crate::exchange::refusal::{self, Door};
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Opener, Tunnel};
 
 const METHOD: &str = "CONNECT";
 
@@ -49,18 +49,34 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
     let gate = &downstream.gate;
     let permit = gate.authorize(access).await;
     let permit = permit.map_err(|denial| refusal::denied(&denial, Door::Connect))?;
-    match gate.upstream().open(&permit).await {
-        Ok(upstream) => Ok(Tunnel::new(
-            Arc::clone(gate),
-            permit,
-            upstream,
-            Some(METHOD),
-            downstream.client,
-        )),
-        Err(error) => {
-            tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
-            let error = ExchangeError::Upstream(error);
-            Err(refusal::upstream_failure(&error, Door::Connect))
+    let upstream = match &downstream.interceptor {
+        // A kept connection to the origin is as good as a new one.
+        Some(interceptor) if permit.is_intercepted() && interceptor.is_reached(&permit) => None,
+        Some(_) | None => match gate.upstream().open(&permit).await {
+            Ok(upstream) => Some(upstream),
+            Err(error) => {
+                tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
+                let error = ExchangeError::Upstream(error);
+                return Err(refusal::upstream_failure(&error, Door::Connect));
+            }
+        },
+    };
+    let gate = Arc::clone(gate);
+    let client = downstream.client;
+    match (&downstream.interceptor, upstream, permit.is_intercepted()) {
+        (Some(interceptor), upstream, true) => {
+            let opener = Opener {
+                interceptor: Arc::clone(interceptor),
+                upstream,
+                draining: downstream.draining.clone(),
+            };
+            Ok(Tunnel::opened(gate, permit, opener, METHOD, client))
+        }
+        (_, Some(upstream), false) => Ok(Tunnel::new(gate, permit, upstream, Some(METHOD), client)),
+        // Nothing is relayed that should have been opened.
+        (None, _, true) | (_, None, false) => {
+            let denial = gate.refuse_breach(&permit, Breach::NotTls, None, Some(client));
+            Err(refusal::denied(&denial, Door::Connect))
         }
     }
 }

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use codex_network_gate::{Connection, Gate, Permit};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use codex_network_gate::{Gate, Permit};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::exchange::{Switched, into_stream};
 use crate::patience::Patient;
 use crate::tunnel::Tunnel;
 
@@ -61,36 +62,24 @@ impl Exit {
     }
 }
 
-/// The stream beneath hyper, and what it had read beyond the head.
-fn into_stream<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
-    let parts = upgraded.downcast::<T>()?;
-    Ok((parts.io, parts.read_buf))
-}
-
 /// An upgrade that the origin has granted; its stream comes when HTTP has ended on it.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     pub(super) gate: Arc<Gate>,
     pub(super) permit: Permit,
-    pub(super) upstream: OnUpgrade,
+    pub(super) upstream: Switched,
     pub(super) client: SocketAddr,
 }
 
 impl Upgrade {
-    /// The tunnel, with what the origin has sent behind its 101.
     async fn tunnel(self) -> Option<Tunnel> {
+        let upstream = self.upstream.connection().await?;
         let Self {
             gate,
             permit,
-            upstream,
             client,
+            ..
         } = self;
-        let upgraded = upstream.await.ok()?;
-        let (stream, early) = into_stream::<TokioIo<Connection>>(upgraded).ok()?;
-        let upstream = stream.into_inner().with_early(early);
         Some(Tunnel::upgraded(gate, permit, upstream, client))
     }
 }

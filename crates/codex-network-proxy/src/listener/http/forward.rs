@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use codex_network_gate::{Access, chain};
+use codex_network_gate::{Access, HttpOffer};
 use codex_network_policy::{Protocol, SocketPath, Target};
-use http::header::UPGRADE;
-use http::{HeaderValue, Request, Response, StatusCode, request};
+use http::{Request, Response, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::downstream::Downstream;
 use super::exit::{Exit, Opened, Upgrade};
+use crate::exchange::Answered;
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, Destination, UNIX_SOCKET};
 use crate::exchange::refusal::{self, BadRequest, Door};
@@ -29,7 +29,7 @@ pub(super) async fn handle(
     };
     // What is left of a body would be the tunnel's first bytes, or lost.
     let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
-    if let Err(what) = headers::forwardable(&mut parts, upgrade.clone()) {
+    if let Err(what) = headers::forwardable(&mut parts, upgrade.clone(), &[]) {
         return refusal::bad_request(what);
     }
     let access = Access {
@@ -45,42 +45,26 @@ pub(super) async fn handle(
         Err(denial) => return refusal::denied(&denial, door),
     };
     let request = Request::from_parts(parts, body);
-    let answer = downstream
+    let answered = downstream
         .exchange
-        .forward(&permit, request, upgrade.is_some())
+        .answer(&permit, request, upgrade.as_ref(), HttpOffer::Http1, door)
         .await;
-    let mut response = match answer {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
-            return refusal::upstream_failure(&error, door);
+    match answered {
+        Answered::Response(response) => response,
+        Answered::Switched(response, upstream) => {
+            let upgrade = Upgrade {
+                gate: Arc::clone(&downstream.gate),
+                permit,
+                upstream,
+                client: downstream.client,
+            };
+            downstream.leave_http(Exit {
+                tunnel: Opened::Upgrade(upgrade),
+                stream,
+            });
+            response
         }
-    };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let answered = hyper::upgrade::on(&mut response);
-        if !is_asked_for(upgrade.as_ref(), response.headers().get(UPGRADE)) {
-            tracing::info!(target = %permit, "the origin switched protocols unasked");
-            return refusal::unexpected_answer(door);
-        }
-        let upgrade = Upgrade {
-            gate: Arc::clone(&downstream.gate),
-            permit,
-            upstream: answered,
-            client: downstream.client,
-        };
-        downstream.leave_http(Exit {
-            tunnel: Opened::Upgrade(upgrade),
-            stream,
-        });
-        headers::clean_response(response.headers_mut(), true);
-        return response;
     }
-    if !headers::is_plainly_framed(response.headers()) {
-        tracing::info!(target = %permit, "the origin's answer has a transfer coding that is not ours to undo");
-        return refusal::unexpected_answer(door);
-    }
-    headers::clean_response(response.headers_mut(), false);
-    response
 }
 
 /// A unix socket where the client names one, else a host.
@@ -103,17 +87,4 @@ fn destination(parts: &request::Parts) -> Result<(Destination, Door), BadRequest
         },
         Door::UnixSocket,
     ))
-}
-
-/// Whether the origin switched to one of the protocols that the client offered.
-fn is_asked_for(asked: Option<&HeaderValue>, answered: Option<&HeaderValue>) -> bool {
-    let (Some(asked), Some(answered)) = (asked, answered) else {
-        return false;
-    };
-    let (Ok(asked), Ok(answered)) = (asked.to_str(), answered.to_str()) else {
-        return false;
-    };
-    asked
-        .split(',')
-        .any(|asked| asked.trim().eq_ignore_ascii_case(answered.trim()))
 }
