@@ -28,11 +28,13 @@ use crate::upstream::Upstream;
 
 mod access;
 mod denial;
+mod explain;
 mod inside;
 mod note;
 
 pub use access::Access;
 pub use denial::Denial;
+pub use explain::{Explained, Explanation, LookUp};
 pub use inside::{Breach, ClientHello, HelloName, InnerRequest, Proof};
 use note::Note;
 
@@ -166,6 +168,10 @@ impl Gate {
         let snapshot = self.store.current();
         let pending = self.evidence.begin(access.facts());
         self.refuse(&snapshot.policy, pending, access, refused)
+    }
+
+    fn asks_decider(&self) -> bool {
+        self.decider.is_some()
     }
 
     /// The policy in force, its generation and its changes.

@@ -9,6 +9,7 @@
 
 mod cli;
 mod evidence;
+mod explain;
 mod harness;
 mod http;
 mod load;
