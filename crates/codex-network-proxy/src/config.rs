@@ -22,6 +22,7 @@ mod overrides;
 mod profile;
 mod project;
 mod requirements;
+mod review;
 mod settings;
 mod stamp;
 mod watched;
@@ -43,6 +44,7 @@ pub use loaded::LoadedConfig;
 pub(crate) use loaded::Source;
 pub use overrides::{Overrides, SandboxAccess, UnixSockets};
 pub use profile::Profile;
+pub use review::Remark;
 pub use settings::{NetworkProxyConfig, NetworkProxySettings};
 
 pub(crate) use difference::Difference;

@@ -234,22 +234,26 @@ impl Reload {
         for waiting in &difference.waiting {
             tracing::warn!("{waiting}");
         }
-        let known = Arc::clone(&self.status.borrow().config);
-        for warning in config
-            .warnings
-            .iter()
-            .filter(|it| !known.warnings.contains(it))
-        {
-            tracing::warn!("{warning}");
-        }
-        tracing::info!("reloaded config from config layers");
+        let config = Arc::new(config);
+        let mut before = Arc::clone(&config);
         self.status.send_modify(|status| {
             if difference.changes_policy() {
                 status.since = SystemTime::now();
             }
-            status.config = Arc::new(config);
+            before = std::mem::replace(&mut status.config, config);
             status.failure = None;
         });
+        let after = Arc::clone(&self.status.borrow().config);
+        for warning in after
+            .warnings
+            .iter()
+            .filter(|it| !before.warnings.contains(it))
+        {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!("reloaded config from config layers");
+        // To free a hundred thousand entries takes longer than a request may wait.
+        drop(tokio::task::spawn_blocking(move || drop(before)));
     }
 
     /// Once for each change: the same failure again is no news.
