@@ -9,6 +9,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::harness::{Wire, within};
 
 mod ca;
+mod commands;
 
 fn binary(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codex-network-proxy"));
