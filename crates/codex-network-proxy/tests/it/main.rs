@@ -11,6 +11,7 @@ mod cli;
 mod evidence;
 mod harness;
 mod http;
+mod intercept;
 mod load;
 mod parity;
 mod refusals;
