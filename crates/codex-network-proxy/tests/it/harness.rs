@@ -21,6 +21,8 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 mod audit;
+pub(crate) mod http2;
+pub(crate) mod site;
 mod socks;
 pub(crate) mod tls;
 mod wire;

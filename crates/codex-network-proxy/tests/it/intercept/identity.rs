@@ -62,7 +62,7 @@ async fn a_request_for_another_host_goes_nowhere() {
         );
         // What comes next is judged by itself; the origin has not heard of the other.
         client
-            .send(format!("GET /next HTTP/1.1\r\nHost: ORIGIN.test.\r\n\r\n"))
+            .send("GET /next HTTP/1.1\r\nHost: ORIGIN.test.\r\n\r\n")
             .await;
         assert_eq!(
             upstream.head().await,
