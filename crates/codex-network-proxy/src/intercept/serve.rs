@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use codex_network_gate::{Limits, Permit};
-use http::{Request, Response, Version};
+use http::header::CONNECTION;
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -159,11 +160,17 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 async fn answer_http2(session: &Session, request: Request<Incoming>) -> Response<Body> {
+    let head = request.method() == Method::HEAD;
     // Nothing can be switched in HTTP/2: what asks for it has no effect, and is not passed on.
     let Reply { mut response, .. } = session.answer(request).await;
     *response.version_mut() = Version::HTTP_2;
-    response.headers_mut().remove(http::header::CONNECTION);
-    response
+    response.headers_mut().remove(CONNECTION);
+    // Over HTTP/1.1 the library leaves out the text of a refusal.
+    if head {
+        response.map(|_| Body::empty())
+    } else {
+        response
+    }
 }
 
 /// Returns when no request has been heard for `quiet`, or the proxy drains.

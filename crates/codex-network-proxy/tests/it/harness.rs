@@ -12,14 +12,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use codex_network_proxy::config::UnixSockets;
+use codex_network_proxy::config::{Environment, UnixSockets};
 use codex_network_proxy::{
     BlockedRequest, Limits, NetworkPolicyDecider, NetworkProxy, NetworkProxyConfig,
     NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
 };
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
 mod audit;
+pub(crate) mod http2;
+pub(crate) mod site;
 mod socks;
 pub(crate) mod tls;
 mod wire;
@@ -28,6 +31,7 @@ pub(crate) use audit::{Audit, Event};
 pub(crate) use socks::{
     CONNECT, Datagrams, GREETING, UDP_ASSOCIATE, address, bound, name, request,
 };
+use tls::Issuer;
 pub(crate) use wire::{Origin, Wire, undated, within};
 
 /// What a scripted name resolves to.
@@ -81,6 +85,8 @@ pub(crate) struct Setup {
     limits: Limits,
     unix_sockets: UnixSockets,
     roots: TrustRoots,
+    home: TempDir,
+    intercept_always: bool,
 }
 
 impl Setup {
@@ -97,6 +103,8 @@ impl Setup {
             limits: Limits::default(),
             unix_sockets: UnixSockets::Unsupported,
             roots: TrustRoots::default(),
+            home: tempfile::tempdir().unwrap(),
+            intercept_always: false,
         }
     }
 
@@ -163,6 +171,17 @@ impl Setup {
         self
     }
 
+    /// Read-only, also inside TLS, for origins of this issuer.
+    pub(crate) fn intercepting(issuer: &Issuer) -> Self {
+        Self::usual().limited().key("mitm", true).trust(&issuer.1)
+    }
+
+    /// Opens tunnels in full mode as well.
+    pub(crate) fn intercept_always(mut self) -> Self {
+        self.intercept_always = true;
+        self.key("mode", "full")
+    }
+
     /// The proxy trusts this issuer and no other.
     pub(crate) fn trust(mut self, pem: &str) -> Self {
         self.roots = TrustRoots::from_pem(pem.as_bytes()).unwrap();
@@ -188,7 +207,14 @@ impl Setup {
             .parent_proxies(self.parents)
             .limits(self.limits)
             .unix_sockets(self.unix_sockets)
-            .trust_roots(self.roots);
+            .trust_roots(self.roots)
+            .environment(Environment {
+                codex_home: Some(self.home.path().into()),
+                home: None,
+            });
+        if self.intercept_always {
+            builder = builder.intercept_always();
+        }
         if let Some(decider) = self.decider {
             builder = builder.policy_decider_arc(decider);
         }
@@ -199,6 +225,7 @@ impl Setup {
             handle: Some(handle),
             script,
             audit,
+            home: self.home,
         }
     }
 }
@@ -210,6 +237,8 @@ pub(crate) struct World {
     pub(crate) handle: Option<NetworkProxyHandle>,
     pub(crate) script: Arc<Script>,
     pub(crate) audit: Audit,
+    /// The proxy's own `CODEX_HOME`.
+    pub(crate) home: TempDir,
 }
 
 impl World {

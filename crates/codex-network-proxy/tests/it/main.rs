@@ -12,6 +12,7 @@ mod evidence;
 mod explain;
 mod harness;
 mod http;
+mod intercept;
 mod load;
 mod parity;
 mod refusals;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{Wire, within};
+use super::{Origin, Wire, World, within};
 
 /// Who signs for the origins of a test.
 pub(crate) struct Issuer(rcgen::Issuer<'static, KeyPair>, pub(crate) String);
@@ -72,8 +73,103 @@ impl Certified {
 
     /// Plays the server on a connection that has arrived.
     pub(crate) async fn accept(&self, wire: Wire) -> std::io::Result<TlsStream<TcpStream>> {
+        self.accept_stream(wire.into_stream()).await
+    }
+
+    pub(crate) async fn accept_stream(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
-        within("a handshake", acceptor.accept(wire.into_stream())).await
+        within("a handshake", acceptor.accept(stream)).await
+    }
+
+    /// The next connection of this origin, as bytes inside of TLS.
+    pub(crate) async fn next(&self, origin: &Origin) -> Wire<TlsStream<TcpStream>> {
+        Wire::new(self.accept(origin.accept().await).await.unwrap())
+    }
+}
+
+/// A client's side of an opened tunnel.
+pub(crate) type Opened = Wire<tokio_rustls::client::TlsStream<TcpStream>>;
+
+/// How a client of opened tunnels is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// The server name that it sends and holds the certificate to.
+    pub(crate) name: &'static str,
+    /// Whether it sends the name at all.
+    pub(crate) sends_name: bool,
+    pub(crate) protocols: &'static [&'static str],
+    pub(crate) trusts_proxy: bool,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            name: "origin.test",
+            sends_name: true,
+            protocols: &[],
+            trusts_proxy: true,
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn speaking(protocols: &'static [&'static str]) -> Self {
+        Self {
+            protocols,
+            ..Self::default()
+        }
+    }
+
+    /// Performs the handshake in a tunnel that has been accepted.
+    pub(crate) async fn handshake(
+        &self,
+        world: &World,
+        tunnel: Wire,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        if self.trusts_proxy {
+            let pem = std::fs::read(world.home.path().join("proxy/ca.pem")).unwrap();
+            roots
+                .add(CertificateDer::from_pem_slice(&pem).unwrap())
+                .unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = self
+            .protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        config.enable_sni = self.sends_name;
+        let name = ServerName::try_from(self.name).unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        within("a handshake", connector.connect(name, tunnel.into_stream())).await
+    }
+
+    /// A CONNECT to this port of `origin.test`, and the client inside of it.
+    pub(crate) async fn open(self, world: &World, port: u16) -> Opened {
+        let tunnel = world.connected("origin.test", port).await;
+        Wire::new(self.handshake(world, tunnel).await.unwrap())
+    }
+}
+
+impl World {
+    /// A client whose CONNECT has been accepted.
+    pub(crate) async fn connected(&self, host: &str, port: u16) -> Wire {
+        let mut client = self.http().await;
+        client
+            .send(format!("CONNECT {host}:{port} HTTP/1.1\r\n\r\n"))
+            .await;
+        let head = client.head().await;
+        assert_eq!(head, "HTTP/1.1 200 OK\r\ndate: D\r\n\r\n");
+        client
     }
 }
 

@@ -30,6 +30,13 @@ impl Origin {
         Self { listener, port }
     }
 
+    /// The next connection, whenever it comes.
+    pub(crate) async fn next_stream(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
     /// The next connection that arrives.
     pub(crate) async fn accept(&self) -> Wire {
         let (stream, _) = within("a connection to the origin", self.listener.accept())
@@ -69,18 +76,12 @@ impl Wire {
             .unwrap();
     }
 
-    /// The stream. Nothing may have been read ahead.
-    pub(crate) fn into_stream(self) -> TcpStream {
-        assert_eq!(self.received, b"");
-        self.stream
-    }
-
     pub(crate) fn local(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -88,10 +89,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// The stream. Nothing may have been read ahead.
+    pub(crate) fn into_stream(self) -> S {
+        assert_eq!(self.received, b"");
+        self.stream
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        within("bytes to be taken", self.stream.write_all(bytes.as_ref()))
-            .await
-            .unwrap();
+        let sent = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            // TLS may hold some of it back.
+            self.stream.flush().await
+        };
+        within("bytes to be taken", sent).await.unwrap();
     }
 
     /// Ends our half.
@@ -183,6 +195,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 String::from_utf8_lossy(&bytes)
             ),
         }
+    }
+
+    /// All bytes until the other side closes, or breaks off as TLS that is not finished does.
+    pub(crate) async fn rest_or_reset(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.received);
+        let _ = within("the end", self.stream.read_to_end(&mut bytes)).await;
+        bytes
+    }
+
+    /// The same as text, the date masked.
+    pub(crate) async fn rest_of_tls(&mut self) -> String {
+        undated(&self.rest_or_reset().await)
     }
 
     /// The other side closes or resets without another byte.
