@@ -5,6 +5,7 @@
 /// What a signal asks for.
 pub(super) enum Signal {
     /// SIGHUP: read the config files again.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only unix has the signal"))]
     Reload,
     /// End, with the name of the signal.
     End(&'static str),
