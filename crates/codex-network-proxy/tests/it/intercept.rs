@@ -4,4 +4,5 @@ mod attacks;
 mod identity;
 mod matrix;
 mod origins;
+mod property;
 mod requests;
