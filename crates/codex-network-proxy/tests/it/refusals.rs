@@ -16,8 +16,7 @@ use tokio::sync::Notify;
 
 use crate::harness::tls::{Client, Issuer, client_hello, client_hello_with};
 use crate::harness::{
-    Answer, CONNECT, Datagrams, Event, Origin, Setup, UDP_ASSOCIATE, Wire, World, address, request,
-    within,
+    Answer, CONNECT, Datagrams, Origin, Setup, UDP_ASSOCIATE, Wire, World, address, request, within,
 };
 
 const SNAPSHOT: &str = "tests/data/refusals.txt";
