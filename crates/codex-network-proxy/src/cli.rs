@@ -75,6 +75,8 @@ A denied host stays denied, whatever allows it. Local and private addresses need
     about,
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
+    // As written, whatever else of a workspace wants of the parser.
+    term_width = 0,
     styles = Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default()),
 )]
 struct Arguments {

@@ -5,6 +5,7 @@
 //! resolver about a permitted name, as the gate would, and without it no query leaves.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use super::arguments::PolicyArguments;
 use super::failure::Failure;
 use super::output::Output;
+use super::status;
 
 mod question;
 
@@ -81,7 +83,7 @@ pub(super) fn run(
     } else {
         LookUp::Never
     };
-    let gate = gate(&config);
+    let gate = gate(&config, environment);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -100,14 +102,20 @@ pub(super) fn run(
 }
 
 /// The gate of a proxy with this configuration; its listeners are where it would listen.
-fn gate(config: &LoadedConfig) -> Gate {
-    let (parents, _) = ParentProxies::of_process();
+fn gate(config: &LoadedConfig, environment: &Environment) -> Gate {
+    let own: Vec<SocketAddr> = std::iter::once(config.listeners.http)
+        .chain(config.listeners.socks)
+        .collect();
+    let (mut parents, _) = ParentProxies::of_process();
+    // In a shell that `env` has prepared, the variables name a proxy of ours.
+    let running = status::all(environment).unwrap_or_default();
+    let ours = running.iter().map(|running| running.http);
+    let _ = parents.without_listeners(&own.iter().copied().chain(ours).collect::<Vec<_>>());
     let gate = Gate::builder(Policy::compile(config.rules.clone()))
         .parents(parents)
         .build();
-    gate.add_listener(config.listeners.http);
-    if let Some(socks) = config.listeners.socks {
-        gate.add_listener(socks);
+    for listener in own {
+        gate.add_listener(listener);
     }
     gate
 }

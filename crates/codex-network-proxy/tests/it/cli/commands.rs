@@ -66,12 +66,7 @@ async fn run_lists_what_was_refused_and_what_it_would_need() {
     let output = within("the command", command.output()).await.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     if output.status.code() == Some(127) {
-        use std::io::Write as _;
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED run_lists_what_was_refused: python3 is not installed"
-        )
-        .unwrap();
+        skip("run_lists_what_was_refused", "python3 is not installed");
         return;
     }
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -326,4 +321,71 @@ async fn status_tells_of_a_file_that_is_not_in_force() {
         .await;
     assert!(answer.contains(r#""reason":"not_allowed""#), "{answer}");
     assert_eq!(running.end("TERM").await.0, Some(0));
+}
+
+/// Runs the wrapper on a terminal of its own, types Ctrl-C, and prints what comes back.
+const TERMINAL: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+shown = b''
+typed = False
+while True:
+    try:
+        piece = os.read(terminal, 1024)
+    except OSError:
+        break
+    if not piece:
+        break
+    shown += piece
+    if b'ready' in shown and not typed:
+        os.write(terminal, b'\x03')
+        typed = True
+_, status = os.waitpid(pid, 0)
+sys.stdout.write(shown.decode())
+sys.exit(os.waitstatus_to_exitcode(status))
+"#;
+
+/// Counts interrupts, and waits for a second one a while after the first.
+const COUNTER: &str = r"
+import signal, sys, time
+count = 0
+def heard(*_):
+    global count
+    count += 1
+signal.signal(signal.SIGINT, heard)
+print('ready', sys.stdin.isatty(), flush=True)
+while count == 0:
+    time.sleep(0.01)
+time.sleep(0.3)
+print('heard', count, flush=True)
+sys.exit(5)
+";
+
+#[tokio::test]
+async fn what_is_typed_reaches_the_command_once() {
+    let home = home(WEB);
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", TERMINAL, env!("CARGO_BIN_EXE_codex-network-proxy")])
+        .args(["run", "-q", "--", "python3", "-c", COUNTER])
+        .env("CODEX_HOME", home.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let Ok(output) = within("the terminal", command.output()).await else {
+        skip(
+            "what_is_typed_reaches_the_command_once",
+            "python3 is not installed",
+        );
+        return;
+    };
+    let shown = String::from_utf8(output.stdout).unwrap();
+    // The terminal is passed through, and so is the exit code.
+    assert!(
+        shown.contains("ready") && shown.contains(" True"),
+        "{shown}"
+    );
+    assert!(shown.contains("heard 1"), "{shown}");
+    assert_eq!(output.status.code(), Some(5), "{shown}");
 }
