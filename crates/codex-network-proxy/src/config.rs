@@ -7,6 +7,7 @@
 //! nothing.
 
 mod assembly;
+mod constraints;
 mod difference;
 mod entry;
 mod error;
@@ -34,6 +35,9 @@ mod tests;
 use std::sync::Arc;
 
 pub use codex_network_policy::Mode as NetworkMode;
+pub use constraints::{
+    NetworkProxyConstraintError, NetworkProxyConstraints, validate_policy_against_constraints,
+};
 pub use error::ConfigError;
 pub use home::{Environment, SystemFiles};
 pub use keys::{Key, Kind, NetworkKey, RequirementKey};

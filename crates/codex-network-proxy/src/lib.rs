@@ -50,7 +50,10 @@ pub use codex_network_gate::{
     NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest, NetworkPolicyRequestArgs,
     NetworkProtocol, ParentProxies, Resolver, TrustRoots,
 };
-pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
+pub use config::{
+    NetworkMode, NetworkProxyConfig, NetworkProxyConstraintError, NetworkProxyConstraints,
+    NetworkProxySettings, validate_policy_against_constraints,
+};
 pub use error::{Error, ErrorKind};
 pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
 pub use reload::PolicyStatus;

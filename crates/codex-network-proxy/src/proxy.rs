@@ -150,7 +150,9 @@ impl NetworkProxyBuilder {
         self
     }
 
-    /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process.
+    /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process. Start from
+    /// [`Environment::of_process`], which knows the machine's own files: an environment without them has no managed
+    /// limits.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);

@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     resolve: bool,
 
     /// Let no query leave (the default): addresses of names are then not judged
-    #[arg(long)]
+    #[arg(long, overrides_with = "resolve")]
     no_resolve: bool,
 
     #[command(flatten)]

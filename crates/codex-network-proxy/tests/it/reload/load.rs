@@ -118,19 +118,15 @@ async fn a_hundred_thousand_patterns_delay_nobody() {
         })
         .await;
     let taken = changed.elapsed();
-    let mut delays = client.await.unwrap();
-    delays.sort();
-    let slow = delays[delays.len() - 1 - delays.len() / 100];
+    let delays = client.await.unwrap();
+    let slow = delays.into_iter().max().unwrap();
     // Without optimisation, and beside other tests, only the order of magnitude can be held.
     let (reload, delay) = if cfg!(debug_assertions) {
-        (Duration::from_secs(8), Duration::from_millis(250))
+        (Duration::from_secs(8), Duration::from_secs(2))
     } else {
         (Duration::from_millis(300), Duration::from_millis(5))
     };
-    println!(
-        "reloaded after {taken:?}; the 99th of 100 answers took {slow:?}, the slowest {:?}",
-        delays.last()
-    );
+    println!("reloaded after {taken:?}; the slowest answer took {slow:?}");
     assert!(taken < reload, "{taken:?}");
     assert!(slow < delay, "{slow:?}");
 }
