@@ -12,7 +12,7 @@ use std::sync::Arc;
 use codex_network_gate::{Connection, Fingerprint, HttpOffer, Permit, Proof, chain};
 use codex_network_policy::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -29,6 +29,9 @@ mod session;
 
 use distrust::Distrust;
 use session::Session;
+
+/// How many connections to an origin one client may keep busy at once, where each of its requests takes one.
+const CONNECTIONS: usize = 16;
 
 /// Opens the tunnels of one proxy.
 #[derive(Debug)]
@@ -101,6 +104,7 @@ impl Interceptor {
             watch,
             client,
             offer: origin.offer,
+            turns: Arc::new(Semaphore::new(origin.turns)),
         };
         serve::serve(session, stream, draining).await
     }
@@ -127,12 +131,15 @@ impl Interceptor {
             },
             dialled: upstream.as_ref().and_then(Connection::peer_address),
             certificate: None,
+            turns: CONNECTIONS,
         };
         match self.exchange.prepare(tunnel, upstream, offer).await {
             Ok(prepared) => {
                 // A client that speaks nothing else has its requests rewritten, which beats no connection at all.
-                if prepared.version == HttpVersion::Http1 && hello.offers_http1 {
-                    known.alpn = Alpn::Http1;
+                match prepared.version {
+                    HttpVersion::Http1 if hello.offers_http1 => known.alpn = Alpn::Http1,
+                    HttpVersion::Http1 => {}
+                    HttpVersion::Http2 => known.turns = Semaphore::MAX_PERMITS,
                 }
                 known.dialled = prepared.dialled.or(known.dialled);
                 known.certificate = prepared.certificate;
@@ -181,4 +188,6 @@ struct KnownOrigin {
     alpn: Alpn,
     dialled: Option<SocketAddr>,
     certificate: Option<Fingerprint>,
+    /// How many requests it is sent at once for this client.
+    turns: usize,
 }

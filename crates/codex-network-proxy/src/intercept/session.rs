@@ -9,11 +9,13 @@ use std::sync::Arc;
 use codex_network_gate::{Breach, Gate, HttpOffer, InnerRequest, Permit};
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, inside};
 use crate::exchange::refusal::{self, Door};
-use crate::exchange::{Answered, Exchange, Switched};
+use crate::exchange::{Answered, Exchange, ExchangeError, Switched};
 use crate::watch::Watch;
 
 /// One client inside of one opened tunnel.
@@ -25,6 +27,8 @@ pub(super) struct Session {
     pub(super) client: SocketAddr,
     /// What an origin is offered that has to be dialled again.
     pub(super) offer: HttpOffer,
+    /// Where each request takes a connection to the origin, those beyond a few wait for their turn.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// An answer, and what is left of the connection where the origin has let it go with a 101.
@@ -69,13 +73,17 @@ impl Session {
             Ok(permit) => permit,
             Err(denial) => return refusal::denied(&denial, Door::Inside).into(),
         };
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let Ok(Ok(turn)) = timeout(self.gate().limits().response_head, turn).await else {
+            return refusal::upstream_failure(&ExchangeError::Timeout, Door::Inside).into();
+        };
         let request = Request::from_parts(parts, body);
         let answered = self
             .exchange
             .answer(&permit, request, upgrade.as_ref(), self.offer, Door::Inside)
             .await;
         match answered {
-            Answered::Response(response) => response.into(),
+            Answered::Response(response) => response.map(|body| body.holding(turn)).into(),
             Answered::Switched(response, switched) => Reply {
                 response,
                 switched: Some((permit, switched)),
