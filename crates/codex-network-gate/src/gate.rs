@@ -381,6 +381,7 @@ fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) 
         protocol,
         target,
         tls,
+        client,
         ..
     } = access;
     Permit::from_grant(Grant {
@@ -392,6 +393,7 @@ fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) 
         tls,
         intercepted,
         rule: rule.flatten(),
+        client,
     })
 }
 

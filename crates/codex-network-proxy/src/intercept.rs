@@ -47,7 +47,6 @@ pub(crate) struct Opening<D> {
     pub(crate) watch: Watch,
     /// Opened for the tunnel and silent so far; none where the origin is known to be there.
     pub(crate) upstream: Option<Connection>,
-    pub(crate) client: SocketAddr,
     /// The client's stream, which begins with the hello.
     pub(crate) downstream: D,
     /// How it begins. It is judged already.
@@ -81,7 +80,6 @@ impl Interceptor {
         let Opening {
             watch,
             upstream,
-            client,
             downstream,
             hello,
             draining,
@@ -89,20 +87,17 @@ impl Interceptor {
         let origin = self.learn(&watch.permit, upstream, &hello).await;
         let accepted = self.accept(&watch, downstream, origin.alpn).await;
         let stream = accepted.inspect_err(|error| {
-            self.distrust.note(&watch, client, &hello, error);
+            self.distrust.note(&watch, &hello, error);
         })?;
         let proof = Proof {
             dialled: origin.dialled,
             hello: Some(hello.asks),
             certificate: origin.certificate,
         };
-        watch
-            .gate
-            .record_connection(&watch.permit, &proof, Some(client));
+        watch.gate.record_connection(&watch.permit, &proof);
         let session = Session {
             exchange: Arc::clone(&self.exchange),
             watch,
-            client,
             offer: origin.offer,
             turns: Arc::new(Semaphore::new(origin.turns)),
         };

@@ -3,7 +3,6 @@
 //! [`Session::answer`] holds what a request says about its target to the tunnel's, has it judged, and forwards it. It is
 //! the intercepted door's counterpart of the forward door, and gathers nothing either.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use codex_network_gate::{Breach, Gate, HttpOffer, InnerRequest, Permit};
@@ -24,7 +23,6 @@ pub(super) struct Session {
     pub(super) exchange: Arc<Exchange>,
     /// The tunnel's terms.
     pub(super) watch: Watch,
-    pub(super) client: SocketAddr,
     /// What an origin is offered that has to be dialled again.
     pub(super) offer: HttpOffer,
     /// Where each request takes a connection to the origin, those beyond a few wait for their turn.
@@ -66,7 +64,6 @@ impl Session {
             InnerRequest {
                 method: parts.method.as_str(),
                 upgrade: upgrade.is_some(),
-                client: Some(self.client),
             },
         );
         let permit = match judged {
@@ -96,12 +93,9 @@ impl Session {
     }
 
     fn refuse(&self, breach: Breach, method: &Method) -> Reply {
-        let denial = self.gate().refuse_breach(
-            &self.watch.permit,
-            breach,
-            Some(method.as_str()),
-            Some(self.client),
-        );
+        let denial = self
+            .gate()
+            .refuse_breach(&self.watch.permit, breach, Some(method.as_str()));
         refusal::breach(&denial).into()
     }
 }
