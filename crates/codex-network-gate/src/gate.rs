@@ -388,6 +388,7 @@ fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) 
         protocol,
         target,
         tls,
+        client,
         ..
     } = access;
     Permit::from_grant(Grant {
@@ -399,6 +400,7 @@ fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) 
         tls,
         intercepted,
         rule: rule.flatten(),
+        client,
     })
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use codex_network_gate::{
-    Connection, Fingerprint, Gate, HttpOffer, Permit, TlsFailure, UpstreamError, chain,
+    Connection, Fingerprint, Gate, HttpOffer, Permit, Proof, TlsFailure, UpstreamError, chain,
 };
 use http::header::{AUTHORIZATION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -242,6 +242,14 @@ impl Exchange {
             }
             opened => opened?,
         };
+        self.gate.record_connection(
+            permit,
+            &Proof {
+                dialled: connection.peer_address(),
+                hello: None,
+                certificate: connection.certificate(),
+            },
+        );
         self.line(permit, connection).await
     }
 

@@ -3,17 +3,18 @@
 //! [`Session::answer`] holds what a request says about its target to the tunnel's, has it judged, and forwards it. It is
 //! the intercepted door's counterpart of the forward door, and gathers nothing either.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use codex_network_gate::{Breach, Gate, HttpOffer, InnerRequest, Permit};
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, inside};
 use crate::exchange::refusal::{self, Door};
-use crate::exchange::{Answered, Exchange, Switched};
+use crate::exchange::{Answered, Exchange, ExchangeError, Switched};
 use crate::watch::Watch;
 
 /// One client inside of one opened tunnel.
@@ -22,9 +23,10 @@ pub(super) struct Session {
     pub(super) exchange: Arc<Exchange>,
     /// The tunnel's terms.
     pub(super) watch: Watch,
-    pub(super) client: SocketAddr,
     /// What an origin is offered that has to be dialled again.
     pub(super) offer: HttpOffer,
+    /// Where each request takes a connection to the origin, those beyond a few wait for their turn.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// An answer, and what is left of the connection where the origin has let it go with a 101.
@@ -62,12 +64,15 @@ impl Session {
             InnerRequest {
                 method: parts.method.as_str(),
                 upgrade: upgrade.is_some(),
-                client: Some(self.client),
             },
         );
         let permit = match judged {
             Ok(permit) => permit,
             Err(denial) => return refusal::denied(&denial, Door::Inside).into(),
+        };
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let Ok(Ok(turn)) = timeout(self.gate().limits().response_head, turn).await else {
+            return refusal::upstream_failure(&ExchangeError::Timeout, Door::Inside).into();
         };
         let request = Request::from_parts(parts, body);
         let answered = self
@@ -75,7 +80,7 @@ impl Session {
             .answer(&permit, request, upgrade.as_ref(), self.offer, Door::Inside)
             .await;
         match answered {
-            Answered::Response(response) => response.into(),
+            Answered::Response(response) => response.map(|body| body.holding(turn)).into(),
             Answered::Switched(response, switched) => Reply {
                 response,
                 switched: Some((permit, switched)),
@@ -88,12 +93,9 @@ impl Session {
     }
 
     fn refuse(&self, breach: Breach, method: &Method) -> Reply {
-        let denial = self.gate().refuse_breach(
-            &self.watch.permit,
-            breach,
-            Some(method.as_str()),
-            Some(self.client),
-        );
+        let denial = self
+            .gate()
+            .refuse_breach(&self.watch.permit, breach, Some(method.as_str()));
         refusal::breach(&denial).into()
     }
 }

@@ -26,6 +26,9 @@ fn head() -> impl Strategy<Value = Head> {
     let authority = || {
         select(vec![
             "HERE",
+            "HERE",
+            "HERE",
+            "HERE",
             "here.test",
             "origin.test",
             "ORIGIN.test.",
@@ -154,12 +157,7 @@ fn what_reaches_an_origin_was_permitted() {
             );
             prop_assert_eq!(&asked.host, &format!("origin.test:{}", site.port));
             prop_assert_eq!(asked.version, Version::HTTP_11);
-            for name in [
-                "x-unix-socket",
-                "x-forwarded-host",
-                "transfer-encoding",
-                "connection",
-            ] {
+            for name in ["x-unix-socket", "x-forwarded-host", "connection"] {
                 let gone = !asked.headers.contains_key(name)
                     || (name == "connection" && asked.headers[name] == "te");
                 prop_assert!(
