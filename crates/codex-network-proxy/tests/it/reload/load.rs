@@ -89,10 +89,16 @@ async fn a_thousand_requests_a_second_agree_with_one_of_two_policies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_patterns_delay_nobody() {
+    // Fewer without optimisation, where reading them takes a hundred times as long.
+    let count: usize = if cfg!(debug_assertions) {
+        20_000
+    } else {
+        100_000
+    };
     let many = |first: usize| {
         let mut text = allowing(&["a.test"]);
         text.push_str("denied_domains = [\n");
-        for number in first..first + 100_000 {
+        for number in first..first + count {
             writeln!(text, "  \"*.host-{number}.example.com\",").unwrap();
         }
         text + "]\n"
@@ -100,7 +106,8 @@ async fn a_hundred_thousand_patterns_delay_nobody() {
     let mut watched = Watched::with(&many(0)).await;
     let end = Instant::now() + Duration::from_secs(2);
     let client = tokio::spawn(ask_alone(watched.proxy.http_addr(), end));
-    watched.write("home/new.toml", &many(50_000));
+    watched.write("home/new.toml", &many(count / 2));
+    let last_pattern = format!("*.host-{}.example.com", count / 2 + count - 1);
     let changed = Instant::now();
     fs::rename(
         watched.path("home/new.toml"),
@@ -114,7 +121,7 @@ async fn a_hundred_thousand_patterns_delay_nobody() {
                 .settings
                 .denied_domains
                 .last()
-                .is_some_and(|last| last.contains("149999"))
+                .is_some_and(|last| *last == last_pattern)
         })
         .await;
     let taken = changed.elapsed();
