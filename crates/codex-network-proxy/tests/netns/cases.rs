@@ -15,6 +15,7 @@ use crate::world::World;
 mod clients;
 mod doors;
 mod hindsight;
+mod inside;
 mod literals;
 mod rebinding;
 mod resolution;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
         // What waits longest starts first.
         resolution::cases(),
         rebinding::cases(),
+        inside::cases(),
         clients::cases(),
         tls::cases(),
         doors::cases(),

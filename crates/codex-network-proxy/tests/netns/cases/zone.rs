@@ -123,6 +123,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("hang-up", "silent"),
     ("slow-exit", "silent"),
     ("counted", "151.101.1.1"),
+    ("http1", crate::origin::HTTP1_ADDRESS),
+    ("http2", crate::origin::HTTP2_ADDRESS),
+    ("both", crate::origin::BOTH_ADDRESS),
+    ("handmade", crate::origin::HANDMADE_ADDRESS),
 ];
 
 /// Names that change their answer.

@@ -1,0 +1,131 @@
+//! curl with both versions of HTTP: every kind of request to every kind of origin, one case each.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::visit::{Kind, Speaks, Told, Visit};
+use crate::command::{Said, digest, output};
+use crate::origin::content::TRAILER;
+use crate::report::{Case, Outcome, skippable};
+use crate::world::{World, told_environment};
+
+/// The client's name, its flag, and what that offers.
+const VERSIONS: [(&str, &str, Speaks); 2] = [
+    ("curl_http1", "--http1.1", Speaks::Http1),
+    ("curl_http2", "--http2", Speaks::Both),
+];
+
+/// What asks for each kind.
+fn flags(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Echo | Kind::Chunked | Kind::Large | Kind::Early => "",
+        Kind::Head => "--head",
+        Kind::Options => "--request OPTIONS",
+        Kind::Trailers => "--header TE:trailers",
+        Kind::Post => "--data text",
+        Kind::Upload => "--upload-file ROOM/upload",
+        Kind::Upgrade => {
+            "--header Connection:Upgrade --header Upgrade:websocket --header Sec-WebSocket-Version:13 \
+             --header Sec-WebSocket-Key:dGhlIHNhbXBsZSBub25jZQ=="
+        }
+    }
+}
+
+/// More than any window of HTTP/2.
+const UPLOAD: usize = 3_000_000;
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for version in VERSIONS {
+        let (client, _, offers) = version;
+        let kinds = Kind::USUAL.into_iter();
+        let mut visits: Vec<Visit> = kinds.flat_map(Visit::everywhere).collect();
+        visits.push(Visit::handmade(Kind::Early));
+        visits.push(Visit::handmade(Kind::Trailers));
+        match offers {
+            // Only HTTP/1.1 can be left.
+            Speaks::Http1 => {
+                visits.extend(Visit::everywhere(Kind::Upload));
+                visits.extend(Visit::everywhere(Kind::Upgrade));
+            }
+            Speaks::Http2 | Speaks::Both => {
+                let trailers = Visit::everywhere(Kind::Trailers);
+                visits.extend(trailers.filter(|visit| visit.origin != Speaks::Http1));
+            }
+        }
+        for visit in visits {
+            let title = format!("inside_{client}_{:?}_{}", visit.kind, visit.host).to_lowercase();
+            cases.push(skippable(title, async move |world| {
+                curl(&world, version, visit).await
+            }));
+        }
+    }
+    cases
+}
+
+async fn curl(
+    world: &World,
+    (client, flag, offers): (&str, &str, Speaks),
+    visit: Visit,
+) -> Result<Outcome> {
+    let room = world.room(&format!("{client}-{:?}-{}", visit.kind, visit.host))?;
+    let environment = told_environment(&world.reading, &room);
+    let Ok(version) = output("curl", ["--version"], &environment).await else {
+        return Ok(Outcome::Skipped("curl is not installed".to_owned()));
+    };
+    if offers == Speaks::Both && !version.stdout.contains("HTTP2") {
+        return Ok(Outcome::Skipped("curl has no HTTP/2 here".to_owned()));
+    }
+    if visit.kind == Kind::Upload {
+        std::fs::write(room.join("upload"), vec![b'x'; UPLOAD])?;
+    }
+    let (head, url) = (room.join("head"), visit.url(client));
+    let fixed = format!(
+        "-sS --max-time 30 {flag} -D ROOM/head {url} {}",
+        flags(visit.kind)
+    );
+    let fixed = fixed.replace("ROOM", &room.display().to_string());
+    let fixed: Vec<&str> = fixed.split_whitespace().collect();
+    let write = "%{stderr}\nstatus=%{http_code} version=%{http_version} bytes=%{size_download}";
+    let arguments = fixed.into_iter().chain(["--write-out", write]);
+    let (said, sha256) = digest("curl", arguments, &environment).await?;
+    let told = tell(&said, sha256, &head)?;
+    visit
+        .hold(world, (client, offers), &told)
+        .with_context(|| said.stderr)?;
+    Ok(Outcome::Passed)
+}
+
+/// Puts together what curl says in its several places.
+fn tell(said: &Said, sha256: String, head: &Path) -> Result<Told> {
+    if !said.good {
+        return Ok(Told {
+            failed: Some(said.stderr.clone()),
+            ..Told::default()
+        });
+    }
+    let said_of = |name: &str| {
+        let words = said.stderr.split_whitespace();
+        let mut values = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        values.next_back().context("curl does not say all")
+    };
+    let head = std::fs::read_to_string(head)?;
+    let field_of = |name: &str| {
+        let fields = head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|field| field.0.eq_ignore_ascii_case(name));
+        values.next_back().map(|field| field.1.trim().to_owned())
+    };
+    let trailers = field_of(TRAILER.0).map(|value| (TRAILER.0.to_owned(), value));
+    Ok(Told {
+        status: said_of("status")?.parse()?,
+        error: field_of("x-proxy-error"),
+        version: Some(said_of("version")?.to_owned()),
+        trailers: Some(trailers.into_iter().collect()),
+        // Not of what it printed: after HEAD that is the head.
+        bytes: said_of("bytes")?.parse()?,
+        sha256,
+        text: said.stdout.clone(),
+        ..Told::default()
+    })
+}
