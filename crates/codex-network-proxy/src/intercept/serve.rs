@@ -22,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::leftovers::Leftovers;
 use super::session::{Reply, Session};
 use crate::exchange::body::Body;
 use crate::exchange::{Switched, into_stream};
@@ -83,7 +84,10 @@ where
         let (session, exit) = (Arc::clone(&session), Arc::clone(&exit));
         async move {
             let downstream = hyper::upgrade::on(&mut request);
-            let Reply { response, switched } = session.answer(request).await;
+            // What is unread of a refused request is the library's to deal with: HTTP/1.1 has one on a connection.
+            let Reply {
+                response, switched, ..
+            } = session.answer(request).await;
             if let Some((permit, upstream)) = switched {
                 *exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Exit {
                     permit,
@@ -123,10 +127,11 @@ where
     let limits = session.gate().limits().clone();
     let heard = Arc::<Notify>::default();
     let hears = Arc::clone(&heard);
+    let leftovers = Arc::new(Leftovers::new(limits.farewell));
     let service = service_fn(move |request: Request<Incoming>| {
         hears.notify_one();
-        let session = Arc::clone(&session);
-        async move { Ok::<_, Infallible>(answer_http2(&session, request).await) }
+        let (session, leftovers) = (Arc::clone(&session), Arc::clone(&leftovers));
+        async move { Ok::<_, Infallible>(answer_http2(&session, &leftovers, request).await) }
     });
     let connection = http2_builder(&limits).serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -158,9 +163,20 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-async fn answer_http2(session: &Session, request: Request<Incoming>) -> Response<Body> {
+async fn answer_http2(
+    session: &Session,
+    leftovers: &Leftovers,
+    request: Request<Incoming>,
+) -> Response<Body> {
     // Nothing can be switched in HTTP/2: what asks for it has no effect, and is not passed on.
-    let Reply { mut response, .. } = session.answer(request).await;
+    let Reply {
+        mut response,
+        unread,
+        ..
+    } = session.answer(request).await;
+    if let Some(unread) = unread {
+        leftovers.discard(unread);
+    }
     *response.version_mut() = Version::HTTP_2;
     response.headers_mut().remove(http::header::CONNECTION);
     response

@@ -43,12 +43,10 @@ pub(super) fn cases() -> Vec<Case> {
         let mut visits: Vec<Visit> = kinds.flat_map(Visit::everywhere).collect();
         visits.push(Visit::handmade(Kind::Early));
         visits.push(Visit::handmade(Kind::Trailers));
+        visits.extend(Visit::everywhere(Kind::Upload));
         match offers {
             // Only HTTP/1.1 can be left.
-            Speaks::Http1 => {
-                visits.extend(Visit::everywhere(Kind::Upload));
-                visits.extend(Visit::everywhere(Kind::Upgrade));
-            }
+            Speaks::Http1 => visits.extend(Visit::everywhere(Kind::Upgrade)),
             Speaks::Http2 | Speaks::Both => {
                 let trailers = Visit::everywhere(Kind::Trailers);
                 visits.extend(trailers.filter(|visit| visit.origin != Speaks::Http1));
