@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use codex_network_gate::{Limits, Permit};
-use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{Method, Request, Response, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -168,6 +169,7 @@ async fn answer_http2(
     leftovers: &Leftovers,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let asks_for_head = request.method() == Method::HEAD;
     // Nothing can be switched in HTTP/2: what asks for it has no effect, and is not passed on.
     let Reply {
         mut response,
@@ -178,8 +180,20 @@ async fn answer_http2(
         leftovers.discard(unread);
     }
     *response.version_mut() = Version::HTTP_2;
-    response.headers_mut().remove(http::header::CONNECTION);
+    response.headers_mut().remove(CONNECTION);
+    if asks_for_head {
+        leave_body_out(&mut response);
+    }
     response
+}
+
+/// Makes an answer one to HEAD, which the library does in HTTP/1.1 only. Clients of HTTP/2 end the stream over a body here.
+fn leave_body_out(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::empty());
+    // An origin's answer says itself how long it would be.
+    if let (Body::Own(_), Some(length)) = (&body, body.size_hint().exact()) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
 }
 
 /// Returns when no request has been heard for `quiet`, or the proxy drains.

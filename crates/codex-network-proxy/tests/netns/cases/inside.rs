@@ -6,8 +6,12 @@
 use crate::report::Case;
 
 mod curl;
+mod failures;
 mod visit;
 
 pub(super) fn cases() -> Vec<Case> {
-    [curl::cases()].into_iter().flatten().collect()
+    [curl::cases(), failures::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! curl with both versions of HTTP: every kind of request to every kind of origin, one case each.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -69,30 +70,46 @@ async fn curl(
 ) -> Result<Outcome> {
     let room = world.room(&format!("{client}-{:?}-{}", visit.kind, visit.host))?;
     let environment = told_environment(&world.reading, &room);
-    let Ok(version) = output("curl", ["--version"], &environment).await else {
-        return Ok(Outcome::Skipped("curl is not installed".to_owned()));
-    };
-    if offers == Speaks::Both && !version.stdout.contains("HTTP2") {
-        return Ok(Outcome::Skipped("curl has no HTTP/2 here".to_owned()));
+    if let Some(skipped) = obstacle(offers, &environment).await {
+        return Ok(skipped);
     }
     if visit.kind == Kind::Upload {
         std::fs::write(room.join("upload"), vec![b'x'; UPLOAD])?;
     }
-    let (head, url) = (room.join("head"), visit.url(client));
-    let fixed = format!(
-        "-sS --max-time 30 {flag} -D ROOM/head {url} {}",
-        flags(visit.kind)
-    );
-    let fixed = fixed.replace("ROOM", &room.display().to_string());
-    let fixed: Vec<&str> = fixed.split_whitespace().collect();
-    let write = "%{stderr}\nstatus=%{http_code} version=%{http_version} bytes=%{size_download}";
-    let arguments = fixed.into_iter().chain(["--write-out", write]);
-    let (said, sha256) = digest("curl", arguments, &environment).await?;
-    let told = tell(&said, sha256, &head)?;
-    visit
-        .hold(world, (client, offers), &told)
-        .with_context(|| said.stderr)?;
+    let flags = format!("{flag} {}", flags(visit.kind));
+    let told = ask(&environment, &room, &flags, &visit.url(client)).await?;
+    visit.hold(world, (client, offers), &told)?;
     Ok(Outcome::Passed)
+}
+
+/// What keeps curl from speaking this here.
+pub(super) async fn obstacle(
+    offers: Speaks,
+    environment: &BTreeMap<String, String>,
+) -> Option<Outcome> {
+    match output("curl", ["--version"], environment).await {
+        Err(_) => Some(Outcome::Skipped("curl is not installed".to_owned())),
+        Ok(version) if offers != Speaks::Http1 && !version.stdout.contains("HTTP2") => {
+            Some(Outcome::Skipped("curl has no HTTP/2 here".to_owned()))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Has curl ask once. `ROOM` in the flags stands for the room.
+pub(super) async fn ask(
+    environment: &BTreeMap<String, String>,
+    room: &Path,
+    flags: &str,
+    url: &str,
+) -> Result<Told> {
+    let flags = format!("-sS --max-time 30 -D ROOM/head {flags} {url}");
+    let flags = flags.replace("ROOM", &room.display().to_string());
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let write = "%{stderr}\nstatus=%{http_code} version=%{http_version} bytes=%{size_download}";
+    let arguments = flags.into_iter().chain(["--write-out", write]);
+    let (said, sha256) = digest("curl", arguments, environment).await?;
+    tell(&said, sha256, &room.join("head")).with_context(|| format!("{said:?}"))
 }
 
 /// Puts together what curl says in its several places.
