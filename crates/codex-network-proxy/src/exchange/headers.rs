@@ -249,6 +249,8 @@ pub(super) fn authenticates_connection(headers: &HeaderMap, name: &HeaderName) -
 pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool) {
     let named = named_by_connection(headers).unwrap_or_default();
     let chunked = headers.contains_key(TRANSFER_ENCODING);
+    // In HTTP/2 a body without a length is one that trailers may follow, as a chunked one is.
+    let streams = chunked || !headers.contains_key(CONTENT_LENGTH);
     let needless = headers.keys().any(|name| {
         is_hop_by_hop(name)
             || *name == TRAILER
@@ -263,7 +265,7 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool) {
     for (name, value) in headers.iter() {
         let of_that_hop = is_hop_by_hop(name)
             || *name == PROXY_AUTHENTICATE
-            || (*name == TRAILER && !chunked)
+            || (*name == TRAILER && !streams)
             || (*name == CONTENT_LENGTH && chunked)
             || named.contains(name);
         if !of_that_hop {

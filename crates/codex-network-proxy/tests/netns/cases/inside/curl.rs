@@ -45,13 +45,12 @@ pub(super) fn cases() -> Vec<Case> {
         visits.push(Visit::handmade(Kind::Early));
         visits.push(Visit::handmade(Kind::Trailers));
         visits.extend(Visit::everywhere(Kind::Upload));
-        match offers {
-            // Only HTTP/1.1 can be left.
-            Speaks::Http1 => visits.extend(Visit::everywhere(Kind::Upgrade)),
-            Speaks::Http2 | Speaks::Both => {
-                let trailers = Visit::everywhere(Kind::Trailers);
-                visits.extend(trailers.filter(|visit| visit.origin != Speaks::Http1));
-            }
+        // The others have their HTTP/1.1 from a library that sends trailers only to who asks for them, hop by hop.
+        let trailers = Visit::everywhere(Kind::Trailers);
+        visits.extend(trailers.filter(|visit| visit.origin == Speaks::Http2));
+        // Only HTTP/1.1 can be left.
+        if offers == Speaks::Http1 {
+            visits.extend(Visit::everywhere(Kind::Upgrade));
         }
         for visit in visits {
             let title = format!("inside_{client}_{:?}_{}", visit.kind, visit.host).to_lowercase();
