@@ -77,12 +77,13 @@ async function withHttp2(method, url) {
   });
 }
 
+// Both speak HTTP/1.1 through a proxy.
 async function fetched(fetch, method, url, options) {
   const body = method === 'POST' ? 'text' : undefined;
   const answer = await fetch(url, { method, body, signal: AbortSignal.timeout(LIMIT), ...options });
   const read = new Body();
   if (answer.body) for await (const piece of answer.body) read.add(piece);
-  return read.tell(answer.status, answer.headers.get('x-proxy-error') ?? undefined);
+  return read.tell(answer.status, answer.headers.get('x-proxy-error') ?? undefined, '1.1');
 }
 
 function withFetch() {
@@ -90,14 +91,14 @@ function withFetch() {
   return (method, url) => fetched(fetch, method, url);
 }
 
-function withUndici(options) {
+function withUndici() {
   let undici;
   try {
     undici = require('undici');
   } catch {
     return { missing: 'the package undici is not installed' };
   }
-  const dispatcher = new undici.EnvHttpProxyAgent(options);
+  const dispatcher = new undici.EnvHttpProxyAgent();
   return (method, url) => fetched(undici.fetch, method, url, { dispatcher });
 }
 
@@ -105,8 +106,7 @@ const CLIENTS = {
   https: () => withHttps,
   http2: () => withHttp2,
   fetch: withFetch,
-  undici: () => withUndici({}),
-  undici_http2: () => withUndici({ allowH2: true }),
+  undici: withUndici,
 };
 
 async function main() {

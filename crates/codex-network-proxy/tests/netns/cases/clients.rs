@@ -6,7 +6,7 @@ use crate::report::Case;
 mod curl;
 mod git;
 mod node;
-mod python;
+pub(super) mod python;
 
 pub(super) fn cases() -> Vec<Case> {
     [node::cases(), python::cases(), git::cases(), curl::cases()]

@@ -6,12 +6,21 @@
 use crate::report::Case;
 
 mod curl;
+mod distrust;
 mod failures;
+mod go;
+mod java;
+mod scripts;
 mod visit;
 
 pub(super) fn cases() -> Vec<Case> {
-    [curl::cases(), failures::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        scripts::cases(),
+        curl::cases(),
+        failures::cases(),
+        distrust::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

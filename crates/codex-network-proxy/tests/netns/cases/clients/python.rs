@@ -145,7 +145,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-fn interpreter() -> String {
+pub(in crate::cases) fn interpreter() -> String {
     std::env::var("CNP_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
@@ -170,9 +170,14 @@ async fn obstacle(modules: &str, environment: &BTreeMap<String, String>) -> Opti
 
 fn environment(world: &World, room: &str) -> Result<BTreeMap<String, String>> {
     let mut environment = world.client_environment(&world.room(room)?);
-    // Where pyenv's `python3` finds the interpreter.
-    environment.extend(std::env::var("PYENV_ROOT").map(|root| ("PYENV_ROOT".to_owned(), root)));
+    environment.extend(installation());
     Ok(environment)
+}
+
+/// Where pyenv's `python3` finds the interpreter.
+pub(in crate::cases) fn installation() -> Option<(String, String)> {
+    let root = std::env::var("PYENV_ROOT").ok()?;
+    Some(("PYENV_ROOT".to_owned(), root))
 }
 
 async fn fetch(

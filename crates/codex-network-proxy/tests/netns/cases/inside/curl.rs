@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::visit::{Kind, Speaks, Told, Visit};
+use super::visit::{Kind, Speaks, Told, Visit, Way};
 use crate::command::{Said, digest, output};
 use crate::origin::content::TRAILER;
 use crate::report::{Case, Outcome, skippable};
@@ -77,7 +77,7 @@ async fn curl(
     }
     let flags = format!("{flag} {}", flags(visit.kind));
     let told = ask(&environment, &room, &flags, &visit.url(client)).await?;
-    visit.hold(world, (client, offers), &told)?;
+    visit.hold(world, Way::Opened, (client, offers), &told)?;
     Ok(Outcome::Passed)
 }
 
