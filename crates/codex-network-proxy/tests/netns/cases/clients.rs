@@ -4,7 +4,7 @@
 use crate::report::Case;
 
 mod curl;
-mod git;
+pub(super) mod git;
 mod node;
 pub(super) mod python;
 

@@ -8,19 +8,22 @@ use crate::report::Case;
 mod curl;
 mod distrust;
 mod failures;
+mod git;
 mod go;
 mod java;
 mod scripts;
 mod visit;
+mod wget;
 
 pub(super) fn cases() -> Vec<Case> {
-    [
+    let programs = [
+        // Those that wait for a compiler come first.
         scripts::cases(),
+        distrust::cases(),
+        git::cases(),
+        wget::cases(),
         curl::cases(),
         failures::cases(),
-        distrust::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    programs.into_iter().flatten().collect()
 }
