@@ -19,6 +19,8 @@ pub(super) enum Client {
     Openssl,
     /// Node and what runs in it
     Node,
+    /// npm, whatever its own configuration says
+    Npm,
     /// requests, and what is built on it
     Python,
     Curl,
@@ -42,7 +44,8 @@ impl Client {
     fn title(self) -> &'static str {
         match self {
             Self::Openssl => "OpenSSL, Go, Ruby, Python's ssl, httpx, most programs in Rust",
-            Self::Node => "Node, npm",
+            Self::Node => "Node",
+            Self::Npm => "npm",
             Self::Python => "Python's requests",
             Self::Curl => "curl",
             Self::Git => "git",
@@ -62,6 +65,7 @@ impl Client {
         match self {
             Self::Openssl => Some("SSL_CERT_FILE"),
             Self::Node => Some("NODE_EXTRA_CA_CERTS"),
+            Self::Npm => Some("npm_config_cafile"),
             Self::Python => Some("REQUESTS_CA_BUNDLE"),
             Self::Curl => Some("CURL_CA_BUNDLE"),
             Self::Git => Some("GIT_SSL_CAINFO"),
@@ -168,6 +172,7 @@ impl Trust {
         match client {
             Client::Openssl
             | Client::Node
+            | Client::Npm
             | Client::Python
             | Client::Curl
             | Client::Git

@@ -11,6 +11,7 @@ mod failures;
 mod git;
 mod go;
 mod java;
+mod packages;
 mod scripts;
 mod visit;
 mod wget;
@@ -20,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         // Those that wait for a compiler come first.
         scripts::cases(),
         distrust::cases(),
+        packages::cases(),
         git::cases(),
         wget::cases(),
         curl::cases(),
