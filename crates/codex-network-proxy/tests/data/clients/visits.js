@@ -4,8 +4,8 @@
 //     node visits.js CLIENT METHOD URL METHOD URL ...
 //
 // `https` and `http2` are Node's own modules over a socket that CONNECT opened, as proxy agents use them; `fetch` is
-// Node's, with the support for HTTPS_PROXY that newer versions have; `undici` is the package of that name. All of them find
-// whom to trust in the environment.
+// Node's with its own support for HTTPS_PROXY, or the package undici's where Node has none yet. All of them find whom to
+// trust in the environment.
 'use strict';
 const crypto = require('crypto'), http = require('http'), http2 = require('http2'), https = require('https'), tls = require('tls');
 
@@ -87,27 +87,17 @@ async function fetched(fetch, method, url, options) {
 }
 
 function withFetch() {
-  if (Number(process.versions.node.split('.')[0]) < 24) return { missing: 'fetch reads HTTPS_PROXY since Node 24' };
-  return (method, url) => fetched(fetch, method, url);
-}
-
-function withUndici() {
-  let undici;
+  const isOld = Number(process.versions.node.split('.')[0]) < 24;
+  if (!isOld) return (method, url) => fetched(fetch, method, url);
   try {
-    undici = require('undici');
+    const undici = require('undici'), dispatcher = new undici.EnvHttpProxyAgent();
+    return (method, url) => fetched(undici.fetch, method, url, { dispatcher });
   } catch {
-    return { missing: 'the package undici is not installed' };
+    return { missing: 'fetch reads HTTPS_PROXY since Node 24, and the package undici is not installed' };
   }
-  const dispatcher = new undici.EnvHttpProxyAgent();
-  return (method, url) => fetched(undici.fetch, method, url, { dispatcher });
 }
 
-const CLIENTS = {
-  https: () => withHttps,
-  http2: () => withHttp2,
-  fetch: withFetch,
-  undici: withUndici,
-};
+const CLIENTS = { https: () => withHttps, http2: () => withHttp2, fetch: withFetch };
 
 async function main() {
   const [client, ...words] = process.argv.slice(2), visit = CLIENTS[client]();

@@ -52,7 +52,7 @@ const fn script(
 }
 
 /// Those that wait for a compiler come first.
-pub(super) const SCRIPTS: [Script; 13] = {
+pub(super) const SCRIPTS: [Script; 12] = {
     use Language::{Go, Java, Node, Python};
     use Speaks::{Both, Http1, Http2};
     [
@@ -68,7 +68,6 @@ pub(super) const SCRIPTS: [Script; 13] = {
         script("node_https", Node, "https", Http1, true),
         script("node_http2", Node, "http2", Http2, true),
         script("node_fetch", Node, "fetch", Http1, false),
-        script("node_undici", Node, "undici", Http1, false),
     ]
 };
 
@@ -171,6 +170,10 @@ impl Script {
             Language::Node => {
                 let modules = std::env::var("CNP_NODE_PATH").ok();
                 environment.extend(modules.map(|path| ("NODE_PATH".to_owned(), path)));
+                // The others find their own way, and would be led astray.
+                if self.client == "fetch" {
+                    environment.insert("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned());
+                }
                 Ok(("node".to_owned(), vec![data("visits.js")]))
             }
             Language::Java => java::command(world, trust).await?,
