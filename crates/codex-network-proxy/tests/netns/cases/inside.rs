@@ -5,6 +5,7 @@
 
 use crate::report::Case;
 
+mod chromium;
 mod curl;
 mod distrust;
 mod failures;
@@ -20,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
     let programs = [
         // Those that wait for a compiler come first.
         scripts::cases(),
+        chromium::cases(),
         distrust::cases(),
         packages::cases(),
         git::cases(),
