@@ -20,6 +20,7 @@ mod literals;
 mod rebinding;
 mod resolution;
 mod tls;
+mod verified;
 pub(crate) mod zone;
 
 pub(crate) fn all() -> Vec<Case> {
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         inside::cases(),
         clients::cases(),
         tls::cases(),
+        verified::cases(),
         doors::cases(),
         literals::cases(),
         hindsight::cases(),

@@ -25,16 +25,7 @@ denied_domains = ["**.denied.allowed.example", "151.101.9.9"]
 "#;
 
 /// Read-only access to the same hosts, also inside TLS.
-const READING: &str = r#"
-default_permissions = "suite"
-
-[permissions.suite.network]
-enabled = true
-mode = "limited"
-mitm = true
-allowed_domains = ["**.allowed.example", "1.2.3.4", "2606:2800:220:1::1"]
-denied_domains = ["**.denied.allowed.example", "151.101.9.9"]
-"#;
+const READING: &str = "mode = \"limited\"\nmitm = true\n";
 
 /// A policy that lists the loopback, listens on every address, and still must not be led to itself.
 const LOCAL: &str = r#"
@@ -84,10 +75,11 @@ impl World {
             "--socks-addr",
             "127.0.0.1:8083",
         ];
+        let opened = format!("{PUBLIC}{READING}");
         Ok(Self {
             proxy: start(path, authority, "public", PUBLIC, &[]).await?,
             limited: start(path, authority, "limited", PUBLIC, &limited).await?,
-            reading: start(path, authority, "reading", READING, &reading).await?,
+            reading: start(path, authority, "reading", &opened, &reading).await?,
             local: start(path, authority, "local", LOCAL, &[]).await?,
             names,
             origins,
@@ -95,16 +87,20 @@ impl World {
         })
     }
 
-    /// One more proxy with the public policy, for a case that ends it.
-    pub(crate) async fn another_proxy(&self, name: &str, ports: [u16; 2]) -> Result<Proxy> {
+    /// One more proxy with the public policy and these lines besides, for a case of its own.
+    pub(crate) async fn another_proxy(
+        &self,
+        name: &str,
+        lines: &str,
+        ports: [u16; 2],
+    ) -> Result<Proxy> {
         let [http, socks] = ports.map(|port| format!("127.0.0.1:{port}"));
-        let arguments = ["--http-addr", &http, "--socks-addr", &socks];
         start(
             self.directory.path(),
             &self.origins.authority,
             name,
-            PUBLIC,
-            &arguments,
+            &format!("{PUBLIC}{lines}"),
+            &["--http-addr", &http, "--socks-addr", &socks],
         )
         .await
     }

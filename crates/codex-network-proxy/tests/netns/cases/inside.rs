@@ -6,7 +6,7 @@
 use crate::report::Case;
 
 mod chromium;
-mod curl;
+pub(super) mod curl;
 mod distrust;
 mod failures;
 mod git;
@@ -14,7 +14,7 @@ mod go;
 mod java;
 mod packages;
 mod scripts;
-mod visit;
+pub(super) mod visit;
 mod wget;
 
 pub(super) fn cases() -> Vec<Case> {

@@ -82,7 +82,7 @@ async fn curl(
 }
 
 /// What keeps curl from speaking this here.
-pub(super) async fn obstacle(
+pub(in crate::cases) async fn obstacle(
     offers: Speaks,
     environment: &BTreeMap<String, String>,
 ) -> Option<Outcome> {
@@ -96,7 +96,7 @@ pub(super) async fn obstacle(
 }
 
 /// Has curl ask once. `ROOM` in the flags stands for the room.
-pub(super) async fn ask(
+pub(in crate::cases) async fn ask(
     environment: &BTreeMap<String, String>,
     room: &Path,
     flags: &str,

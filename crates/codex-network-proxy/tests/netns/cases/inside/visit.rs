@@ -17,14 +17,14 @@ use crate::world::World;
 
 /// Which versions of HTTP a client offers in TLS, or an origin accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
+pub(in crate::cases) enum Speaks {
     Http1,
     Http2,
     Both,
 }
 
 /// The origins, by what they speak.
-pub(super) const ORIGINS: [(&str, Speaks); 3] = [
+pub(in crate::cases) const ORIGINS: [(&str, Speaks); 3] = [
     ("http1", Speaks::Http1),
     ("http2", Speaks::Http2),
     ("both", Speaks::Both),
@@ -32,7 +32,7 @@ pub(super) const ORIGINS: [(&str, Speaks); 3] = [
 
 /// How a client gets to an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::cases) enum Way {
     /// The proxy opens its TLS, and lets it read only.
     Opened,
     /// Its TLS is the origin's.
@@ -57,7 +57,7 @@ impl Way {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::cases) enum Kind {
     /// What the origin saw, as JSON.
     Echo,
     Head,
@@ -79,7 +79,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// What every program is asked to do.
-    pub(super) const USUAL: [Self; 6] = [
+    pub(in crate::cases) const USUAL: [Self; 6] = [
         Self::Echo,
         Self::Options,
         Self::Head,
@@ -88,7 +88,7 @@ impl Kind {
         Self::Post,
     ];
 
-    pub(super) fn method(self) -> &'static str {
+    pub(in crate::cases) fn method(self) -> &'static str {
         match self {
             Self::Echo
             | Self::Chunked
@@ -104,7 +104,7 @@ impl Kind {
     }
 
     /// The first part of the path.
-    pub(super) fn word(self) -> &'static str {
+    pub(in crate::cases) fn word(self) -> &'static str {
         match self {
             Self::Echo | Self::Head | Self::Options | Self::Post => "echo",
             Self::Chunked => "chunked",
@@ -133,43 +133,43 @@ impl Kind {
 
 /// One request. The path holds the client's name, so that each knows its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visit {
-    pub(super) kind: Kind,
-    pub(super) host: &'static str,
+pub(in crate::cases) struct Visit {
+    pub(in crate::cases) kind: Kind,
+    pub(in crate::cases) host: &'static str,
     /// What speaks there.
-    pub(super) origin: Speaks,
+    pub(in crate::cases) origin: Speaks,
 }
 
 /// What a program says about an answer. What it cannot know is left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Told {
+pub(in crate::cases) struct Told {
     /// Why there is none.
-    pub(super) failed: Option<String>,
+    pub(in crate::cases) failed: Option<String>,
     /// What the program lacks to try.
-    pub(super) missing: Option<String>,
-    pub(super) status: u16,
+    pub(in crate::cases) missing: Option<String>,
+    pub(in crate::cases) status: u16,
     /// The field `x-proxy-error`.
-    pub(super) error: Option<String>,
+    pub(in crate::cases) error: Option<String>,
     /// Of HTTP, on the client's side.
-    pub(super) version: Option<String>,
-    pub(super) trailers: Option<BTreeMap<String, String>>,
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
+    pub(in crate::cases) version: Option<String>,
+    pub(in crate::cases) trailers: Option<BTreeMap<String, String>>,
+    pub(in crate::cases) bytes: u64,
+    pub(in crate::cases) sha256: String,
     /// The beginning of the body.
-    pub(super) text: String,
+    pub(in crate::cases) text: String,
 }
 
 impl Visit {
     /// To every origin that speaks a version of its own.
-    pub(super) fn everywhere(kind: Kind) -> impl Iterator<Item = Self> {
+    pub(in crate::cases) fn everywhere(kind: Kind) -> impl Iterator<Item = Self> {
         ORIGINS
             .into_iter()
             .map(move |(host, origin)| Self { kind, host, origin })
     }
 
     /// To the origin that is written by hand.
-    pub(super) fn handmade(kind: Kind) -> Self {
+    pub(in crate::cases) fn handmade(kind: Kind) -> Self {
         Self {
             kind,
             host: "handmade",
@@ -181,17 +181,17 @@ impl Visit {
         format!("/{}/{client}", self.kind.word())
     }
 
-    pub(super) fn url(&self, client: &str) -> String {
+    pub(in crate::cases) fn url(&self, client: &str) -> String {
         format!("https://{}{}", full(self.host), self.path(client))
     }
 
     /// Whether client and origin can understand each other.
-    pub(super) fn is_possible(&self, way: Way, offers: Speaks) -> bool {
+    pub(in crate::cases) fn is_possible(&self, way: Way, offers: Speaks) -> bool {
         way.agreed(offers, self.origin).is_some()
     }
 
     /// Holds what was told, and what the origin saw, to what must be.
-    pub(super) fn hold(
+    pub(in crate::cases) fn hold(
         &self,
         world: &World,
         way: Way,
