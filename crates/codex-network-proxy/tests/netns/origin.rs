@@ -31,7 +31,7 @@ use certificates::Certificates;
 pub(crate) use certificates::{
     BOTH_ADDRESS, EXPIRED_ADDRESS, HTTP1_ADDRESS, HTTP2_ADDRESS, UNKNOWN_ISSUER_ADDRESS,
 };
-use content::Content;
+use content::{Content, Taken};
 
 pub(crate) const ECHO_PORT: u16 = 7;
 
@@ -49,6 +49,8 @@ pub(crate) struct Hit {
     pub(crate) path: String,
     /// Of HTTP, as in `HTTP/1.1`.
     pub(crate) version: String,
+    /// How much has been taken of a large answer.
+    pub(crate) taken: Taken,
 }
 
 impl Hit {
@@ -60,6 +62,7 @@ impl Hit {
             method: String::new(),
             path: String::new(),
             version: String::new(),
+            taken: Taken::default(),
         }
     }
 }
@@ -225,12 +228,14 @@ impl Site {
         let (head, body) = request.into_parts();
         let host = host(&head);
         let path = head.uri.path();
+        let taken = Taken::default();
         self.hits.add(Hit {
             server,
             host: host.clone(),
             method: head.method.to_string(),
             path: path.to_owned(),
             version: format!("{:?}", head.version),
+            taken: taken.clone(),
         });
         let body = body.collect().await?.to_bytes();
         let path_parts = path.trim_start_matches('/').split_once('/');
@@ -240,7 +245,7 @@ impl Site {
             "files" => return Ok(self.file(rest)),
             "socket" if head.headers.contains_key(UPGRADE) => return switched(),
             "chunked" => Content::lines(),
-            "large" => Content::large(),
+            "large" => Content::large(taken),
             "trailers" => Content::trailed(),
             _ => {
                 let seen = json!({

@@ -4,7 +4,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -33,8 +34,18 @@ pub(crate) enum Content {
     Lines(u32),
     /// What is still to come of a body with a trailer.
     Trailed(Trailed),
-    /// So many pieces were sent.
-    Large(u32),
+    /// So many pieces were sent, which is told here too.
+    Large(u32, Taken),
+}
+
+/// How much of a large body has been taken.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Taken(Arc<AtomicU32>);
+
+impl Taken {
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.0.load(Ordering::Relaxed)) * PIECE as u64
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,22 +64,23 @@ impl Content {
         Self::Trailed(Trailed::Body)
     }
 
-    pub(crate) fn large() -> Self {
-        Self::Large(0)
+    pub(crate) fn large(taken: Taken) -> Self {
+        Self::Large(0, taken)
     }
 
     fn next(&mut self) -> Option<Frame<Bytes>> {
         match self {
             Self::Whole(bytes) => bytes.take().map(Frame::data),
-            Self::Lines(LINES) | Self::Large(LARGE_PIECES) | Self::Trailed(Trailed::End) => None,
+            Self::Lines(LINES) | Self::Large(LARGE_PIECES, _) | Self::Trailed(Trailed::End) => None,
             Self::Lines(sent) => {
                 let line = line(*sent);
                 *sent += 1;
                 Some(Frame::data(line.into()))
             }
-            Self::Large(sent) => {
+            Self::Large(sent, taken) => {
                 let piece = piece(*sent);
                 *sent += 1;
+                taken.0.store(*sent, Ordering::Relaxed);
                 Some(Frame::data(piece))
             }
             Self::Trailed(part) => {
@@ -116,7 +128,7 @@ impl Body for Content {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Self::Large(sent) => {
+            Self::Large(sent, _) => {
                 SizeHint::with_exact(LARGE_BYTES - u64::from(*sent) * PIECE as u64)
             }
             Self::Lines(_) | Self::Trailed(_) => SizeHint::default(),

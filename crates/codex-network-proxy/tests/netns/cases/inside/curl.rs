@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::visit::{Kind, Speaks, Told, Visit, Way};
+use crate::cases::zone::full;
 use crate::command::{Said, digest, output};
-use crate::origin::content::TRAILER;
+use crate::origin::content::{LARGE_BYTES, TRAILER};
 use crate::report::{Case, Outcome, skippable};
 use crate::world::{World, told_environment};
 
@@ -58,6 +59,10 @@ pub(super) fn cases() -> Vec<Case> {
                 curl(&world, version, visit).await
             }));
         }
+        let title = format!("inside_{client}_that_reads_slowly");
+        cases.push(skippable(title, async move |world| {
+            slow(&world, version).await
+        }));
     }
     cases
 }
@@ -78,6 +83,39 @@ async fn curl(
     let flags = format!("{flag} {}", flags(visit.kind));
     let told = ask(&environment, &room, &flags, &visit.url(client)).await?;
     visit.hold(world, Way::Opened, (client, offers), &told)?;
+    Ok(Outcome::Passed)
+}
+
+/// What a client does not read stays at the origin, but for what the sockets of three programs hold.
+async fn slow(
+    world: &World,
+    (client, flag, offers): (&'static str, &str, Speaks),
+) -> Result<Outcome> {
+    let room = world.room(&format!("{client}-slow"))?;
+    let environment = told_environment(&world.reading, &room);
+    if let Some(skipped) = obstacle(offers, &environment).await {
+        return Ok(skipped);
+    }
+    let host = full(if offers == Speaks::Http1 {
+        "http1"
+    } else {
+        "http2"
+    });
+    let path = format!("/large/{client}-slow");
+    let flags = format!("{flag} --limit-rate 100k --max-time 2");
+    let told = ask(
+        &environment,
+        &room,
+        &flags,
+        &format!("https://{host}{path}"),
+    )
+    .await?;
+    let why = told.failed.unwrap_or_default();
+    ensure!(why.contains("timed out"), "it has read all: {why}");
+    let hits = world.origins.hits();
+    let hit = hits.iter().find(|hit| hit.path == path);
+    let taken = hit.context("no origin was reached")?.taken.bytes();
+    ensure!(taken < LARGE_BYTES / 2, "{taken} bytes were taken");
     Ok(Outcome::Passed)
 }
 
