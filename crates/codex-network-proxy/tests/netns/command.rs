@@ -113,6 +113,12 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+/// Whether a program could not be started because there is none of this name.
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// What every program needs to be found and to speak plain English.
 pub(crate) fn bare_environment() -> BTreeMap<String, String> {
     let path = std::env::var("PATH").unwrap_or_default();
