@@ -180,7 +180,8 @@ impl Trust {
             | Client::Pip => self.export(client).into_iter().collect(),
             Client::Java => self.java(),
             Client::Firefox => vec![
-                "# PROFILE is the folder that about:profiles names; for Chromium it is $HOME/.pki/nssdb.".to_owned(),
+                "# PROFILE is the folder that about:profiles names; for Chromium it is $HOME/.pki/nssdb,".to_owned(),
+                "# which may have to be made first (mkdir -p).".to_owned(),
                 format!("certutil -A -n codex-network-proxy -t C,, -i {certificate} -d sql:PROFILE"),
                 "# On macOS and Windows, Firefox takes the system's store: security.enterprise_roots.enabled in".to_owned(),
                 "# about:config, true by default.".to_owned(),
