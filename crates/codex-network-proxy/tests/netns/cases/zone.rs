@@ -123,6 +123,18 @@ const OTHERS: &[(&str, &str)] = &[
     ("hang-up", "silent"),
     ("slow-exit", "silent"),
     ("counted", "151.101.1.1"),
+    ("http1", crate::origin::HTTP1_ADDRESS),
+    ("http2", crate::origin::HTTP2_ADDRESS),
+    ("both", crate::origin::BOTH_ADDRESS),
+    ("distrust-curl", crate::origin::BOTH_ADDRESS),
+    ("distrust-python-urllib", crate::origin::BOTH_ADDRESS),
+    ("distrust-python-requests", crate::origin::BOTH_ADDRESS),
+    ("distrust-go-http2", crate::origin::BOTH_ADDRESS),
+    ("distrust-node-https", crate::origin::BOTH_ADDRESS),
+    ("distrust-node-http2", crate::origin::BOTH_ADDRESS),
+    ("distrust-java-http2", crate::origin::BOTH_ADDRESS),
+    ("distrust-chromium", crate::origin::BOTH_ADDRESS),
+    ("handmade", crate::origin::HANDMADE_ADDRESS),
 ];
 
 /// Names that change their answer.
