@@ -14,11 +14,11 @@ use crate::world::{World, told_environment};
 
 /// A host, and whether its certificate is in order.
 const HOSTS: [(&str, bool); 5] = [
-    ("secure", true),
-    ("both", true),
-    ("expired", false),
-    ("wrong-name", false),
-    ("unknown-issuer", false),
+    ("verified", true),
+    ("verified-http2", true),
+    ("verified-expired", false),
+    ("verified-wrong-name", false),
+    ("verified-unknown-issuer", false),
 ];
 
 pub(super) fn cases() -> Vec<Case> {

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -35,7 +38,9 @@ impl Certificates {
     pub(super) fn new(names: Vec<String>) -> Result<Self> {
         let (authority, pem) = issuer("The suite's authority")?;
         let (stranger, _) = issuer("Nobody's authority")?;
-        let params = CertificateParams::new(names)?;
+        let mut params = CertificateParams::new(names)?;
+        // Newer Pythons want to know whose key has signed.
+        params.use_authority_key_identifier_extension = true;
         let mut expired = params.clone();
         expired.not_before = date_time_ymd(2001, 1, 1);
         expired.not_after = date_time_ymd(2002, 1, 1);
@@ -82,6 +87,7 @@ fn issuer(name: &str) -> Result<(Issuer<'static, KeyPair>, String)> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let pem = params.self_signed(&key)?.pem();
     Ok((Issuer::new(params, key), pem))
 }
