@@ -22,6 +22,7 @@ pub struct Permit {
     tls: bool,
     intercepted: bool,
     rule: Option<Box<str>>,
+    client: Option<SocketAddr>,
 }
 
 /// What the gate has found, ready to become a [`Permit`].
@@ -40,6 +41,8 @@ pub(crate) struct Grant {
     pub(crate) intercepted: bool,
     /// The rule that permits it, in words, where somebody reads the audit trail.
     pub(crate) rule: Option<Box<str>>,
+    /// Who asked, for the evidence.
+    pub(crate) client: Option<SocketAddr>,
 }
 
 impl Permit {
@@ -54,6 +57,7 @@ impl Permit {
             tls,
             intercepted,
             rule,
+            client,
         } = grant;
         Self {
             protocol,
@@ -64,6 +68,7 @@ impl Permit {
             tls,
             intercepted,
             rule,
+            client,
         }
     }
 
@@ -130,6 +135,11 @@ impl Permit {
     /// The addresses that may be dialled. Empty where a parent proxy or a unix socket is.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.route.addresses()
+    }
+
+    /// Who asked.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.client
     }
 
     /// The listed path of the socket, where it is another one than was asked for.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use codex_network_gate::{
-    Connection, Fingerprint, Gate, HttpOffer, Permit, TlsFailure, UpstreamError, chain,
+    Connection, Fingerprint, Gate, HttpOffer, Permit, Proof, TlsFailure, UpstreamError, chain,
 };
 use http::header::{AUTHORIZATION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -82,20 +82,23 @@ impl Exchange {
                 return Answered::Response(refusal::upstream_failure(&error, door));
             }
         };
+        let of_http2 = response.version() == Version::HTTP_2;
+        // The version belongs to the hop (RFC 9110 section 2.5): an old origin does not make us an old proxy.
+        *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let stream = hyper::upgrade::on(&mut response);
             if !is_asked_for(upgrade, response.headers().get(UPGRADE)) {
                 tracing::info!(target = %permit, "the origin switched protocols unasked");
                 return Answered::Response(refusal::unexpected_answer(door));
             }
-            headers::clean_response(response.headers_mut(), true);
+            headers::clean_response(response.headers_mut(), true, of_http2);
             return Answered::Switched(response, Switched(stream));
         }
         if !headers::is_plainly_framed(response.headers()) {
             tracing::info!(target = %permit, "the origin's answer has a transfer coding that is not ours to undo");
             return Answered::Response(refusal::unexpected_answer(door));
         }
-        headers::clean_response(response.headers_mut(), false);
+        headers::clean_response(response.headers_mut(), false, of_http2);
         Answered::Response(response)
     }
 
@@ -239,6 +242,14 @@ impl Exchange {
             }
             opened => opened?,
         };
+        self.gate.record_connection(
+            permit,
+            &Proof {
+                dialled: connection.peer_address(),
+                hello: None,
+                certificate: connection.certificate(),
+            },
+        );
         self.line(permit, connection).await
     }
 
@@ -274,15 +285,13 @@ impl Exchange {
 
     fn received(
         &self,
-        mut response: Response<Incoming>,
+        response: Response<Incoming>,
         expectation: Option<Expectation>,
         kept: Option<(Key, Line)>,
     ) -> Response<Body> {
         if let Some(expectation) = expectation {
             expectation.answered();
         }
-        // The version belongs to the hop (RFC 9110 section 2.5): an old origin does not make us an old proxy.
-        *response.version_mut() = Version::HTTP_11;
         let idle = self.gate.limits().body_idle;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response.map(|_| Body::empty());

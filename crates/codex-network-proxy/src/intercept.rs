@@ -12,7 +12,7 @@ use std::sync::Arc;
 use codex_network_gate::{Connection, Fingerprint, HttpOffer, Permit, Proof, chain};
 use codex_network_policy::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -31,6 +31,9 @@ mod session;
 use distrust::Distrust;
 use session::Session;
 
+/// How many connections to an origin one client may keep busy at once, where each of its requests takes one.
+const CONNECTIONS: usize = 16;
+
 /// Opens the tunnels of one proxy.
 #[derive(Debug)]
 pub(crate) struct Interceptor {
@@ -45,7 +48,6 @@ pub(crate) struct Opening<D> {
     pub(crate) watch: Watch,
     /// Opened for the tunnel and silent so far; none where the origin is known to be there.
     pub(crate) upstream: Option<Connection>,
-    pub(crate) client: SocketAddr,
     /// The client's stream, which begins with the hello.
     pub(crate) downstream: D,
     /// How it begins. It is judged already.
@@ -79,7 +81,6 @@ impl Interceptor {
         let Opening {
             watch,
             upstream,
-            client,
             downstream,
             hello,
             draining,
@@ -87,21 +88,19 @@ impl Interceptor {
         let origin = self.learn(&watch.permit, upstream, &hello).await;
         let accepted = self.accept(&watch, downstream, origin.alpn).await;
         let stream = accepted.inspect_err(|error| {
-            self.distrust.note(&watch, client, &hello, error);
+            self.distrust.note(&watch, &hello, error);
         })?;
         let proof = Proof {
             dialled: origin.dialled,
             hello: Some(hello.asks),
             certificate: origin.certificate,
         };
-        watch
-            .gate
-            .record_connection(&watch.permit, &proof, Some(client));
+        watch.gate.record_connection(&watch.permit, &proof);
         let session = Session {
             exchange: Arc::clone(&self.exchange),
             watch,
-            client,
             offer: origin.offer,
+            turns: Arc::new(Semaphore::new(origin.turns)),
         };
         serve::serve(session, stream, draining).await
     }
@@ -128,12 +127,15 @@ impl Interceptor {
             },
             dialled: upstream.as_ref().and_then(Connection::peer_address),
             certificate: None,
+            turns: CONNECTIONS,
         };
         match self.exchange.prepare(tunnel, upstream, offer).await {
             Ok(prepared) => {
                 // A client that speaks nothing else has its requests rewritten, which beats no connection at all.
-                if prepared.version == HttpVersion::Http1 && hello.offers_http1 {
-                    known.alpn = Alpn::Http1;
+                match prepared.version {
+                    HttpVersion::Http1 if hello.offers_http1 => known.alpn = Alpn::Http1,
+                    HttpVersion::Http1 => {}
+                    HttpVersion::Http2 => known.turns = Semaphore::MAX_PERMITS,
                 }
                 known.dialled = prepared.dialled.or(known.dialled);
                 known.certificate = prepared.certificate;
@@ -182,4 +184,6 @@ struct KnownOrigin {
     alpn: Alpn,
     dialled: Option<SocketAddr>,
     certificate: Option<Fingerprint>,
+    /// How many requests it is sent at once for this client.
+    turns: usize,
 }

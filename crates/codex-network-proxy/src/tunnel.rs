@@ -38,7 +38,6 @@ const LEFTOVER_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     watch: Watch,
-    client: SocketAddr,
     way: Way,
 }
 
@@ -67,9 +66,8 @@ impl Tunnel {
         permit: Permit,
         upstream: Connection,
         method: Option<&'static str>,
-        client: SocketAddr,
     ) -> Self {
-        Self::over(Way::Relayed(upstream), gate, permit, method, client)
+        Self::over(Way::Relayed(upstream), gate, permit, method)
     }
 
     /// A tunnel that is opened.
@@ -78,31 +76,19 @@ impl Tunnel {
         permit: Permit,
         opener: Opener,
         method: &'static str,
-        client: SocketAddr,
     ) -> Self {
         let way = Way::Opened(Box::new(opener));
-        Self::over(way, gate, permit, Some(method), client)
+        Self::over(way, gate, permit, Some(method))
     }
 
     /// What became of an HTTP connection that its origin has let go.
-    pub(crate) fn upgraded(
-        gate: Arc<Gate>,
-        permit: Permit,
-        upstream: Connection,
-        client: SocketAddr,
-    ) -> Self {
-        let mut tunnel = Self::new(gate, permit, upstream, Some("GET"), client);
+    pub(crate) fn upgraded(gate: Arc<Gate>, permit: Permit, upstream: Connection) -> Self {
+        let mut tunnel = Self::new(gate, permit, upstream, Some("GET"));
         tunnel.watch.upgrade = true;
         tunnel
     }
 
-    fn over(
-        way: Way,
-        gate: Arc<Gate>,
-        permit: Permit,
-        method: Option<&'static str>,
-        client: SocketAddr,
-    ) -> Self {
+    fn over(way: Way, gate: Arc<Gate>, permit: Permit, method: Option<&'static str>) -> Self {
         let watch = Watch {
             gate,
             permit,
@@ -110,7 +96,7 @@ impl Tunnel {
             upgrade: false,
             server_name: OnceLock::new(),
         };
-        Self { watch, client, way }
+        Self { watch, way }
     }
 
     /// Our end of the upstream connection, where there is one.
@@ -131,7 +117,7 @@ impl Tunnel {
     where
         D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { watch, client, way } = self;
+        let Self { watch, way } = self;
         let limits = watch.gate.limits();
         let (idle, half_closed) = (limits.tunnel_idle, limits.tunnel_half_closed);
         let handshake = limits.handshake;
@@ -144,24 +130,19 @@ impl Tunnel {
             Way::Relayed(upstream) => {
                 let screen = Screen::new(downstream, early, handshake);
                 let relay = Relay::new(screen, upstream, &[], idle, half_closed);
-                watch.run(screened(&watch, relay, client)).await
+                watch.run(screened(&watch, relay)).await
             }
             // Boxed, so that an opaque tunnel does not carry the memory of an opened one.
             Way::Opened(opener) => {
                 let screen = Screen::new(downstream, early, handshake);
-                Box::pin(open(watch, *opener, screen, client)).await
+                Box::pin(open(watch, *opener, screen)).await
             }
         }
     }
 }
 
 /// Waits for the client's hello, has it judged, and hands the client to the interceptor.
-async fn open<D>(
-    watch: Watch,
-    opener: Opener,
-    mut screen: Screen<D>,
-    client: SocketAddr,
-) -> io::Result<()>
+async fn open<D>(watch: Watch, opener: Opener, mut screen: Screen<D>) -> io::Result<()>
 where
     D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -174,12 +155,12 @@ where
         First::Nothing => return Ok(()),
         First::NotTls => {
             let Watch { gate, permit, .. } = &watch;
-            gate.refuse_breach(permit, Breach::NotTls, None, Some(client));
+            gate.refuse_breach(permit, Breach::NotTls, None);
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         First::Hello(hello) => hello,
     };
-    if let Err(refused) = admit(&watch, &hello, client) {
+    if let Err(refused) = admit(&watch, &hello) {
         drop(opener);
         turn_away(screen.into_stream(), limits.farewell).await;
         return Err(refused);
@@ -188,7 +169,6 @@ where
     let opening = Opening {
         watch,
         upstream: opener.upstream,
-        client,
         downstream: screen,
         hello,
         draining: opener.draining,
@@ -197,11 +177,7 @@ where
 }
 
 /// Relays what the client begins with once that is judged, and from then on everything.
-async fn screened<D>(
-    watch: &Watch,
-    mut relay: Relay<Screen<D>, Connection>,
-    client: SocketAddr,
-) -> io::Result<()>
+async fn screened<D>(watch: &Watch, mut relay: Relay<Screen<D>, Connection>) -> io::Result<()>
 where
     D: AsyncRead + AsyncWrite + Unpin,
 {
@@ -209,11 +185,7 @@ where
         dialled: relay.upstream().peer_address(),
         ..Proof::default()
     };
-    let record = |proof: &Proof| {
-        watch
-            .gate
-            .record_connection(&watch.permit, proof, Some(client));
-    };
+    let record = |proof: &Proof| watch.gate.record_connection(&watch.permit, proof);
     let first = poll_fn(|cx| {
         // A server may speak first; what the client says waits for its verdict meanwhile.
         if let Poll::Ready(ended) = Pin::new(&mut relay).poll(cx) {
@@ -223,8 +195,8 @@ where
     });
     let first = first.await.inspect_err(|_| record(&proof))?;
     if let First::Hello(hello) = first {
-        let admitted = match admit(watch, &hello, client) {
-            Ok(()) => verify(watch, &hello, proof.dialled, client).await,
+        let admitted = match admit(watch, &hello) {
+            Ok(()) => verify(watch, &hello, proof.dialled).await,
             Err(refused) => Err(refused),
         };
         match admitted {
@@ -245,10 +217,9 @@ where
 }
 
 /// Has a hello judged, and remembers its name for the next policy.
-fn admit(watch: &Watch, hello: &Hello, client: SocketAddr) -> io::Result<()> {
+fn admit(watch: &Watch, hello: &Hello) -> io::Result<()> {
     let Watch { gate, permit, .. } = watch;
-    gate.admit_hello(permit, &hello.asks, Some(client))
-        .map_err(refused)?;
+    gate.admit_hello(permit, &hello.asks).map_err(refused)?;
     if let HelloName::Host(name) = &hello.asks.server_name {
         // Told once, so that it cannot be set already.
         let _ = watch.server_name.set(name.clone());
@@ -261,11 +232,10 @@ async fn verify(
     watch: &Watch,
     hello: &Hello,
     dialled: Option<SocketAddr>,
-    client: SocketAddr,
 ) -> io::Result<Option<Fingerprint>> {
     let Watch { gate, permit, .. } = watch;
     // Boxed, so that a tunnel does not carry the memory of a handshake that few policies want.
-    let verified = Box::pin(gate.verify_origin(permit, dialled, &hello.asks, Some(client)));
+    let verified = Box::pin(gate.verify_origin(permit, dialled, &hello.asks));
     verified.await.map_err(refused)
 }
 

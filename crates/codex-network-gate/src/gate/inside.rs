@@ -69,8 +69,6 @@ pub struct InnerRequest<'a> {
     pub method: &'a str,
     /// Whether it asks to leave HTTP (`Upgrade`).
     pub upgrade: bool,
-    /// The client, for the evidence.
-    pub client: Option<SocketAddr>,
 }
 
 /// What breaks the terms of a permitted tunnel.
@@ -92,12 +90,7 @@ impl Gate {
     ///
     /// # Errors
     /// The [`Denial`], which is recorded: not one byte of the hello may reach the origin.
-    pub fn admit_hello(
-        &self,
-        tunnel: &Permit,
-        hello: &ClientHello,
-        client: Option<SocketAddr>,
-    ) -> Result<(), Denial> {
+    pub fn admit_hello(&self, tunnel: &Permit, hello: &ClientHello) -> Result<(), Denial> {
         let Target::Host { host, .. } = tunnel.target() else {
             return Ok(());
         };
@@ -129,7 +122,7 @@ impl Gate {
             verdict: Some(verdict),
             ..Refused::by_policy(reason, Source::BaselinePolicy)
         };
-        let access = tunnel_access(tunnel, client);
+        let access = tunnel_access(tunnel);
         Err(self.refuse_inside(policy, &access, refused, name.as_deref()))
     }
 
@@ -143,7 +136,6 @@ impl Gate {
         tunnel: &Permit,
         dialled: Option<SocketAddr>,
         hello: &ClientHello,
-        client: Option<SocketAddr>,
     ) -> Result<Option<Fingerprint>, Denial> {
         let Target::Host { host, .. } = tunnel.target() else {
             return Ok(None);
@@ -159,7 +151,7 @@ impl Gate {
         let found = self.upstream.verify(tunnel, dialled, name, name_sent).await;
         found.map(Some).map_err(|error| {
             tracing::info!(target = %tunnel, error = %chain(&error), "the origin is not verified");
-            self.refuse_breach(tunnel, Breach::OriginNotVerified, None, client)
+            self.refuse_breach(tunnel, Breach::OriginNotVerified, None)
         })
     }
 
@@ -217,13 +209,7 @@ impl Gate {
     }
 
     /// Refuses what breaks the terms of a tunnel, and records it.
-    pub fn refuse_breach(
-        &self,
-        tunnel: &Permit,
-        breach: Breach,
-        method: Option<&str>,
-        client: Option<SocketAddr>,
-    ) -> Denial {
+    pub fn refuse_breach(&self, tunnel: &Permit, breach: Breach, method: Option<&str>) -> Denial {
         let snapshot = self.store.current();
         let (reason, source) = match breach {
             Breach::NotTls => (Reason::MitmRequired, Source::ModeGuard),
@@ -232,13 +218,12 @@ impl Gate {
             Breach::OriginNotVerified => (Reason::OriginNotVerified, Source::BaselinePolicy),
         };
         let access = match breach {
-            Breach::NotTls | Breach::OriginNotVerified => tunnel_access(tunnel, client),
+            Breach::NotTls | Breach::OriginNotVerified => tunnel_access(tunnel),
             Breach::HostMismatch | Breach::InnerConnect => inner_access(
                 tunnel,
                 &InnerRequest {
                     method: method.unwrap_or(CONNECT),
                     upgrade: false,
-                    client,
                 },
             ),
         };
@@ -248,12 +233,12 @@ impl Gate {
 
     /// Records what proved the identity of a connection: the address that was dialled, the name in the client's TLS,
     /// the certificate that the origin showed to us.
-    pub fn record_connection(&self, permit: &Permit, proof: &Proof, client: Option<SocketAddr>) {
+    pub fn record_connection(&self, permit: &Permit, proof: &Proof) {
         let facts = Facts {
             protocol: permit.protocol(),
             target: permit.target(),
             method: None,
-            client,
+            client: permit.client(),
             server_name: None,
         };
         let (server_name, encrypted_hello) = match &proof.hello {
@@ -276,12 +261,12 @@ impl Gate {
     }
 
     /// Records that a client ended the handshake in an opened tunnel with this alert: it does not accept our certificate.
-    pub fn record_distrust(&self, tunnel: &Permit, alert: &str, client: Option<SocketAddr>) {
+    pub fn record_distrust(&self, tunnel: &Permit, alert: &str) {
         let facts = Facts {
             protocol: tunnel.protocol(),
             target: tunnel.target(),
             method: None,
-            client,
+            client: tunnel.client(),
             server_name: None,
         };
         self.evidence.record_distrust(&facts, alert);
@@ -320,7 +305,8 @@ impl Gate {
             }),
             (Ruling::Unlisted | Ruling::Deny(_), _) => false,
         };
-        allowed && self.admit_route(policy, permit).is_ok()
+        let way_out = !(permit.is_via_parent() && policy.is_direct_only());
+        allowed && way_out && self.admit_route(policy, permit).is_ok()
     }
 
     /// Judges the addresses that a permit names once more, on this policy.
@@ -350,14 +336,14 @@ impl Gate {
 }
 
 /// A tunnel's own access, as it was judged.
-fn tunnel_access(tunnel: &Permit, client: Option<SocketAddr>) -> Access<'static> {
+fn tunnel_access(tunnel: &Permit) -> Access<'static> {
     Access {
         protocol: tunnel.protocol(),
         target: tunnel.target().clone(),
         method: (tunnel.protocol() == Protocol::HttpsConnect).then_some(CONNECT),
         upgrade: false,
         tls: false,
-        client,
+        client: tunnel.client(),
     }
 }
 
@@ -368,6 +354,6 @@ fn inner_access<'a>(tunnel: &Permit, request: &InnerRequest<'a>) -> Access<'a> {
         method: Some(request.method),
         upgrade: request.upgrade,
         tls: true,
-        client: request.client,
+        client: tunnel.client(),
     }
 }

@@ -64,6 +64,7 @@ fn permit(protocol: Protocol, target: &str, route: Route) -> Permit {
         tls: false,
         intercepted: false,
         rule: None,
+        client: None,
     })
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::arriving::{Arriving, BodyError};
 use super::pool::GiveBack;
@@ -20,6 +21,15 @@ use super::pool::GiveBack;
 pub(crate) enum Body {
     Own(Full<Bytes>),
     Upstream(ResponseBody),
+    /// An origin's answer for which others wait their turn.
+    Held(Box<Held>),
+}
+
+/// An origin's answer and the turn that it takes, given up together.
+#[derive(Debug)]
+pub(crate) struct Held {
+    body: ResponseBody,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Body {
@@ -33,6 +43,14 @@ impl Body {
 
     pub(super) fn upstream(body: ResponseBody) -> Self {
         Self::Upstream(body)
+    }
+
+    /// Keeps `turn` until the origin's answer has come to its end.
+    pub(crate) fn holding(self, turn: OwnedSemaphorePermit) -> Self {
+        match self {
+            Self::Own(_) | Self::Held(_) => self,
+            Self::Upstream(body) => Self::Held(Box::new(Held { body, _turn: turn })),
+        }
     }
 }
 
@@ -49,6 +67,7 @@ impl HttpBody for Body {
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Held(held) => Pin::new(&mut held.body).poll_frame(cx),
         }
     }
 
@@ -56,6 +75,7 @@ impl HttpBody for Body {
         match self {
             Self::Own(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Held(held) => held.body.is_end_stream(),
         }
     }
 
@@ -63,6 +83,7 @@ impl HttpBody for Body {
         match self {
             Self::Own(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
+            Self::Held(held) => held.body.size_hint(),
         }
     }
 }

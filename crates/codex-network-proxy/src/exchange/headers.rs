@@ -245,12 +245,11 @@ pub(super) fn authenticates_connection(headers: &HeaderMap, name: &HeaderName) -
     })
 }
 
-/// Takes from an answer what belongs to the hop behind us. `switched` keeps what a 101 needs.
-pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool) {
+/// Takes from an answer what belongs to the hop behind us. `switched` keeps what a 101 needs; `of_http2` says that the
+/// answer may have trailers although it is not chunked.
+pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool, of_http2: bool) {
     let named = named_by_connection(headers).unwrap_or_default();
     let chunked = headers.contains_key(TRANSFER_ENCODING);
-    // In HTTP/2 a body without a length is one that trailers may follow, as a chunked one is.
-    let streams = chunked || !headers.contains_key(CONTENT_LENGTH);
     let needless = headers.keys().any(|name| {
         is_hop_by_hop(name)
             || *name == TRAILER
@@ -265,7 +264,7 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool) {
     for (name, value) in headers.iter() {
         let of_that_hop = is_hop_by_hop(name)
             || *name == PROXY_AUTHENTICATE
-            || (*name == TRAILER && !streams)
+            || (*name == TRAILER && !chunked && !of_http2)
             || (*name == CONTENT_LENGTH && chunked)
             || named.contains(name);
         if !of_that_hop {

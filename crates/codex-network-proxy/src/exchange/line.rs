@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codex_network_gate::{Connection, Limits};
-use http::header::{HOST, TE};
+use http::header::{CONNECTION, HOST, TE};
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
@@ -46,7 +46,7 @@ pub(super) struct Unanswered {
     pub(super) unsent: Option<Box<Request<RequestBody>>>,
 }
 
-/// Says that a client takes trailers, on its request's way to an origin that speaks HTTP/2.
+/// Says that a client takes trailers, on its request's way to an origin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TakesTrailers;
 
@@ -123,10 +123,13 @@ impl Line {
         mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let mut error = match &mut self.sender {
-            Sender::Http1(sender) => match sender.try_send_request(request).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            },
+            Sender::Http1(sender) => {
+                ask_for_trailers(&mut request);
+                match sender.try_send_request(request).await {
+                    Ok(response) => return Ok(response),
+                    Err(error) => error,
+                }
+            }
             Sender::Http2(sender, _) => {
                 write_for_http2(&mut request);
                 match sender.try_send_request(request).await {
@@ -160,14 +163,29 @@ fn write_for_http2(request: &mut Request<RequestBody>) {
         request.headers_mut().remove(HOST);
     }
     *request.version_mut() = Version::HTTP_2;
-    if request.extensions().get::<TakesTrailers>().is_some() {
-        let trailers = HeaderValue::from_static("trailers");
-        request.headers_mut().insert(TE, trailers);
+    ask_for_trailers(request);
+}
+
+/// Trailers are asked for hop by hop (RFC 9110 section 10.1.4), and in HTTP/1.1 the field is announced as one of the hop's.
+fn ask_for_trailers(request: &mut Request<RequestBody>) {
+    let taken = request.extensions().get::<TakesTrailers>().is_some();
+    // An upgrade announces its own, and ends what trailers could be of.
+    if !taken || request.headers().contains_key(CONNECTION) {
+        return;
+    }
+    let http1 = request.version() != Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    if http1 {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
 }
 
-/// Takes back what [`write_for_http2`] does.
+/// Takes back what sending has changed.
 fn write_for_http1(request: &mut Request<RequestBody>) {
+    if request.headers_mut().remove(TE).is_some() && request.version() != Version::HTTP_2 {
+        request.headers_mut().remove(CONNECTION);
+    }
     if request.version() != Version::HTTP_2 {
         return;
     }
@@ -178,7 +196,6 @@ fn write_for_http1(request: &mut Request<RequestBody>) {
     }
     *request.uri_mut() = Uri::from(path_of(request));
     *request.version_mut() = Version::HTTP_11;
-    request.headers_mut().remove(TE);
 }
 
 fn path_of(request: &Request<RequestBody>) -> PathAndQuery {

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use codex_network_policy::Target;
@@ -23,7 +22,7 @@ pub(super) struct Distrust(Mutex<HashSet<(u64, Target)>>);
 
 impl Distrust {
     /// Records a failed handshake where the client did not like our certificate.
-    pub(super) fn note(&self, watch: &Watch, client: SocketAddr, hello: &Hello, error: &io::Error) {
+    pub(super) fn note(&self, watch: &Watch, hello: &Hello, error: &io::Error) {
         let Some(alert) = rejection(error) else {
             tracing::debug!(target = %watch.permit, %error, "a client's TLS handshake failed");
             return;
@@ -35,9 +34,7 @@ impl Distrust {
         let is_new = told.insert((hello.program, watch.permit.target().clone()));
         drop(told);
         if is_new {
-            watch
-                .gate
-                .record_distrust(&watch.permit, alert, Some(client));
+            watch.gate.record_distrust(&watch.permit, alert);
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::exchange::{Switched, into_stream};
 use crate::relay::Relay;
 use crate::watch::Watch;
 
-/// How many requests a client may have under way at once.
+/// How many requests a client may have under way at once. Fewer than a hundred would surprise clients.
 const STREAMS: u32 = 128;
 
 /// How many bytes of requests may be under way to us on one stream, and on all streams of a connection.

@@ -3,17 +3,18 @@
 //! [`Session::answer`] holds what a request says about its target to the tunnel's, has it judged, and forwards it. It is
 //! the intercepted door's counterpart of the forward door, and gathers nothing either.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use codex_network_gate::{Breach, Gate, HttpOffer, InnerRequest, Permit};
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, inside};
 use crate::exchange::refusal::{self, Door};
-use crate::exchange::{Answered, Exchange, Switched};
+use crate::exchange::{Answered, Exchange, ExchangeError, Switched};
 use crate::watch::Watch;
 
 /// One client inside of one opened tunnel.
@@ -22,9 +23,10 @@ pub(super) struct Session {
     pub(super) exchange: Arc<Exchange>,
     /// The tunnel's terms.
     pub(super) watch: Watch,
-    pub(super) client: SocketAddr,
     /// What an origin is offered that has to be dialled again.
     pub(super) offer: HttpOffer,
+    /// Where each request takes a connection to the origin, those beyond a few wait for their turn.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// An answer, and what is left over.
@@ -32,7 +34,7 @@ pub(super) struct Reply {
     pub(super) response: Response<Body>,
     /// Of the connection, where the origin has let it go with a 101.
     pub(super) switched: Option<(Permit, Switched)>,
-    /// Of the request, where it was refused.
+    /// Of the request, where it went nowhere.
     pub(super) unread: Option<Incoming>,
 }
 
@@ -66,12 +68,16 @@ impl Session {
             InnerRequest {
                 method: parts.method.as_str(),
                 upgrade: upgrade.is_some(),
-                client: Some(self.client),
             },
         );
         let permit = match judged {
             Ok(permit) => permit,
             Err(denial) => return Reply::refusal(refusal::denied(&denial, Door::Inside), body),
+        };
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let Ok(Ok(turn)) = timeout(self.gate().limits().response_head, turn).await else {
+            let response = refusal::upstream_failure(&ExchangeError::Timeout, Door::Inside);
+            return Reply::refusal(response, body);
         };
         let request = Request::from_parts(parts, body);
         let answered = self
@@ -79,7 +85,7 @@ impl Session {
             .answer(&permit, request, upgrade.as_ref(), self.offer, Door::Inside)
             .await;
         let (response, switched) = match answered {
-            Answered::Response(response) => (response, None),
+            Answered::Response(response) => (response.map(|body| body.holding(turn)), None),
             Answered::Switched(response, switched) => (response, Some((permit, switched))),
         };
         Reply {
@@ -94,12 +100,9 @@ impl Session {
     }
 
     fn refuse(&self, breach: Breach, method: &Method, body: Incoming) -> Reply {
-        let denial = self.gate().refuse_breach(
-            &self.watch.permit,
-            breach,
-            Some(method.as_str()),
-            Some(self.client),
-        );
+        let denial = self
+            .gate()
+            .refuse_breach(&self.watch.permit, breach, Some(method.as_str()));
         Reply::refusal(refusal::breach(&denial), body)
     }
 }

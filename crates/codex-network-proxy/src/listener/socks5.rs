@@ -116,7 +116,7 @@ impl SocksListener {
         match self.gate.upstream().open(&permit).await {
             Ok(upstream) => {
                 let gate = Arc::clone(&self.gate);
-                Ok(Tunnel::new(gate, permit, upstream, None, client))
+                Ok(Tunnel::new(gate, permit, upstream, None))
             }
             Err(error) => {
                 tracing::info!(target = %permit, %error, "upstream failed");

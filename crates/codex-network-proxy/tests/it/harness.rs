@@ -21,6 +21,8 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 mod audit;
+pub(crate) mod http2;
+pub(crate) mod site;
 mod socks;
 pub(crate) mod tls;
 mod wire;
@@ -209,6 +211,7 @@ impl Setup {
             .environment(Environment {
                 codex_home: Some(self.home.path().into()),
                 home: None,
+                ..Environment::default()
             });
         if self.intercept_always {
             builder = builder.intercept_always();

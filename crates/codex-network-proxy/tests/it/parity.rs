@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::harness::tls::Issuer;
 use crate::harness::{self, CONNECT, Event, Origin, Setup, World};
 
 const TARGETS: &str = include_str!("../data/targets.txt");
@@ -231,12 +232,17 @@ fn reason(events: &[Event]) -> String {
         .to_owned()
 }
 
-/// Asks every door about every target; returns the lines of what differs from the list, or from each other.
-async fn differences(world: &World, port: u16, as_listed: bool) -> Vec<String> {
+/// Asks these doors about every target; returns the lines of what differs from the list, or from each other.
+async fn differences(
+    world: &World,
+    doors: &[(Door, &str)],
+    port: u16,
+    as_listed: bool,
+) -> Vec<String> {
     let mut differences = Vec::new();
     for row in rows() {
         let mut verdicts = Vec::new();
-        for (door, label) in DOORS {
+        for &(door, label) in doors {
             let exception = row.exceptions.iter().find(|(name, _)| name == label);
             if matches!(exception, Some((_, verdict)) if verdict == "-") {
                 continue;
@@ -285,7 +291,7 @@ async fn every_door_gives_the_listed_verdict() {
     });
     let world = setup.start().await;
     let origin = Origin::start().await;
-    let differences = differences(&world, origin.port, true).await;
+    let differences = differences(&world, &DOORS, origin.port, true).await;
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
 }
 
@@ -297,6 +303,20 @@ async fn the_doors_agree_where_local_addresses_are_permitted() {
         .fold(setup(), |setup, (name, _)| setup.name(name, &["127.0.0.1"]));
     let world = setup.key("allow_local_binding", true).start().await;
     let origin = Origin::start().await;
-    let differences = differences(&world, origin.port, false).await;
+    let differences = differences(&world, &DOORS, origin.port, false).await;
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+}
+
+#[tokio::test]
+async fn the_http_doors_give_the_listed_verdict_where_tunnels_are_opened() {
+    let issuer = Issuer::new();
+    let setup = INWARD.iter().fold(setup(), |setup, (name, addresses)| {
+        setup.name(name, addresses)
+    });
+    let setup = setup.limited().key("mitm", true).trust(&issuer.1);
+    let world = setup.start().await;
+    let origin = Origin::start().await;
+    // SOCKS5 is refused in limited mode, whatever it is about.
+    let differences = differences(&world, &DOORS[..3], origin.port, true).await;
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
 }

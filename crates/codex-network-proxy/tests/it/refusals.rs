@@ -14,8 +14,9 @@ use codex_network_proxy::{NetworkDecision, NetworkPolicyRequest};
 
 use tokio::sync::Notify;
 
+use crate::harness::tls::{Client, Issuer, client_hello, client_hello_with};
 use crate::harness::{
-    Answer, CONNECT, Datagrams, Event, Setup, UDP_ASSOCIATE, Wire, World, address, request, within,
+    Answer, CONNECT, Datagrams, Origin, Setup, UDP_ASSOCIATE, Wire, World, address, request, within,
 };
 
 const SNAPSHOT: &str = "tests/data/refusals.txt";
@@ -31,15 +32,27 @@ enum Door {
     SocksUdp,
     /// A SOCKS5 command that is not served.
     SocksBind,
+    /// TLS that begins in a tunnel by CONNECT.
+    InTunnel,
+    /// TLS that begins in a tunnel by SOCKS5.
+    InSocksTunnel,
+    /// What begins in a tunnel that has to be opened.
+    InOpenedTunnel,
+    /// A request inside of an opened tunnel.
+    Inside,
 }
 
-const DOORS: [(Door, &str); 6] = [
+const DOORS: [(Door, &str); 10] = [
     (Door::Forward, "forward"),
     (Door::Connect, "connect"),
     (Door::UnixSocket, "unix-socket"),
     (Door::SocksTcp, "socks-tcp"),
     (Door::SocksUdp, "socks-udp"),
     (Door::SocksBind, "socks-bind"),
+    (Door::InTunnel, "in-tunnel"),
+    (Door::InSocksTunnel, "in-socks-tunnel"),
+    (Door::InOpenedTunnel, "in-opened-tunnel"),
+    (Door::Inside, "inside"),
 ];
 
 /// Every reason, with the label of its row. A new one does not compile until it is listed.
@@ -123,8 +136,115 @@ async fn world(reason: &Reason, asked: Arc<Notify>) -> World {
     setup.start().await
 }
 
+/// Begins something in a permitted tunnel that is refused for this reason, and describes what comes of it.
+async fn tunnel_cell(door: Door, reason: &Reason) -> String {
+    let issuer = Issuer::new();
+    let certified = issuer.certify("target.test", &["http/1.1"]);
+    let opened = matches!(door, Door::InOpenedTunnel | Door::Inside);
+    let mut setup = Setup::new()
+        .allow(&["target.test", "127.0.0.1"])
+        .deny(&["denied.test"])
+        .name("target.test", &["127.0.0.1"])
+        .key("allow_local_binding", true)
+        .trust(&issuer.1);
+    if opened {
+        setup = setup.limited().key("mitm", true);
+    }
+    setup = match reason {
+        Reason::EncryptedHello => setup.key("encrypted_client_hello", "deny"),
+        Reason::OriginNotVerified => setup.key("verify_origin", true),
+        _ => setup,
+    };
+    let world = setup.start().await;
+    let origin = Origin::start().await;
+    let host = if *reason == Reason::Denied {
+        "127.0.0.1"
+    } else {
+        "target.test"
+    };
+    let mut client = if door == Door::InSocksTunnel {
+        let target = address(host, origin.port);
+        world.socks_request(CONNECT, &target).await.0
+    } else {
+        world.connected(host, origin.port).await
+    };
+    let upstream = origin.accept().await;
+    world.events();
+    let bytes = if door == Door::Inside {
+        let method = if *reason == Reason::MethodNotAllowed {
+            "POST"
+        } else {
+            "GET"
+        };
+        let named = if *reason == Reason::PolicyDenied {
+            "other.test"
+        } else {
+            host
+        };
+        let tls = Client {
+            name: "target.test",
+            ..Client::default()
+        };
+        let (client, upstream) =
+            tokio::join!(tls.handshake(&world, client), certified.accept(upstream));
+        let (mut client, _upstream) = (Wire::new(client.unwrap()), upstream.unwrap());
+        client
+            .send(format!("{method} / HTTP/1.1\r\nHost: {named}\r\n\r\n"))
+            .await;
+        client.message().await.escape_debug().to_string()
+    } else {
+        client
+            .send(match reason {
+                Reason::Denied => client_hello("denied.test"),
+                Reason::EncryptedHello => client_hello_with("target.test", 0xfe0d, &[0; 32]),
+                Reason::OriginNotVerified => client_hello("target.test"),
+                Reason::MitmRequired => b"SSH-2.0-client\r\n".to_vec(),
+                _ => client_hello("other.test"),
+            })
+            .await;
+        if *reason == Reason::OriginNotVerified {
+            // The proxy's own look at the origin finds no TLS.
+            drop(origin.accept().await);
+        }
+        format!("{:02x?}", client.rest_or_reset().await)
+    };
+    described(&world, reason, bytes, Some(origin.port)).await
+}
+
+/// The bytes that a client got, and the evidence that was left, with `PORT` for the origin's.
+async fn described(world: &World, reason: &Reason, bytes: String, port: Option<u16>) -> String {
+    let mut events = world.audit.next().await;
+    while events
+        .last()
+        .is_some_and(|event| event.field("network.policy.decision") == Some("allow"))
+    {
+        events.extend(world.audit.next().await);
+    }
+    let history = world.history();
+    let mut lines = vec![format!("  bytes   {bytes}")];
+    lines.extend(
+        events
+            .iter()
+            .map(|event| format!("  event   {}", event.line())),
+    );
+    lines.extend(history.iter().map(|line| format!("  history {line}")));
+    let last = events.last().expect("an event");
+    assert_eq!(last.field("network.policy.reason"), Some(reason.as_str()));
+    let text = lines.join("\n");
+    match port {
+        Some(port) => text.replace(&format!(":{port}"), ":PORT"),
+        None => text,
+    }
+}
+
 /// Knocks, and describes what comes of it.
 async fn cell(door: Door, reason: &Reason) -> String {
+    if matches!(
+        door,
+        Door::InTunnel | Door::InSocksTunnel | Door::InOpenedTunnel | Door::Inside
+    ) {
+        return tunnel_cell(door, reason).await;
+    }
     let asked = Arc::new(Notify::new());
     let mut world = match (door, reason) {
         (Door::UnixSocket, Reason::NotAllowed) => {
@@ -175,31 +295,13 @@ async fn cell(door: Door, reason: &Reason) -> String {
             kept = association;
             bytes
         }
+        Door::InTunnel | Door::InSocksTunnel | Door::InOpenedTunnel | Door::Inside => {
+            unreachable!("inside of a tunnel there is no door to knock at")
+        }
     };
-    let mut events = world.audit.next().await;
-    while events
-        .last()
-        .is_some_and(|event| event.field("network.policy.decision") == Some("allow"))
-    {
-        events.extend(world.audit.next().await);
-    }
+    let cell = described(&world, reason, bytes, None).await;
     drop(kept);
-    let history = world.history();
-    let mut lines = vec![format!("  bytes   {bytes}")];
-    lines.extend(
-        events
-            .iter()
-            .map(Event::line)
-            .map(|line| format!("  event   {line}")),
-    );
-    lines.extend(history.iter().map(|line| format!("  history {line}")));
-    let last = events.last().expect("an event");
-    assert_eq!(
-        last.field("network.policy.reason"),
-        Some(reason.as_str()),
-        "{door:?}"
-    );
-    lines.join("\n")
+    cell
 }
 
 /// The client goes away while the decider thinks.

@@ -5,12 +5,6 @@ use codex_network_policy::{EncryptedHello, Interception, TlsRules};
 use super::*;
 use crate::evidence::capture::AUDIT;
 
-const CLIENT: &str = "127.0.0.1:1234";
-
-fn client() -> Option<SocketAddr> {
-    Some(CLIENT.parse().unwrap())
-}
-
 fn named(name: &str) -> ClientHello {
     ClientHello {
         server_name: HelloName::Host(Host::parse(name).unwrap()),
@@ -52,7 +46,7 @@ async fn hello(rules: Rules, door: Protocol, target: &str, hello: &ClientHello) 
     };
     let (world, permit) = tunnel(script, door, target).await;
     let (capture, _guard) = Capture::start();
-    let answer = match world.gate.admit_hello(&permit, hello, client()) {
+    let answer = match world.gate.admit_hello(&permit, hello) {
         Ok(()) => "admitted".to_owned(),
         Err(denial) => format!(
             "{} {} {}",
@@ -183,7 +177,7 @@ async fn the_event_of_a_refused_hello_names_what_was_asked_for() {
     let (capture, _guard) = Capture::start();
     world
         .gate
-        .admit_hello(&permit, &named("other.test"), client())
+        .admit_hello(&permit, &named("other.test"))
         .unwrap_err();
     assert_eq!(
         capture.take_audit(),
@@ -216,7 +210,7 @@ async fn a_connection_leaves_its_proof() {
         }),
         certificate: Some(crate::Fingerprint::of(b"abc")),
     };
-    world.gate.record_connection(&permit, &proof, client());
+    world.gate.record_connection(&permit, &proof);
     let lines = capture.take();
     let [line] = lines.as_slice() else {
         panic!("{lines:?}")
@@ -245,11 +239,7 @@ async fn within(script: Script, now: Option<Rules>, method: &str, upgrade: bool)
     }
     let decided = world.decided.load(Ordering::SeqCst);
     let (capture, _guard) = Capture::start();
-    let request = InnerRequest {
-        method,
-        upgrade,
-        client: client(),
-    };
+    let request = InnerRequest { method, upgrade };
     let answer = match world.gate.authorize_within(&permit, request) {
         Ok(inner) => {
             assert_eq!(inner.target(), permit.target());
@@ -399,7 +389,6 @@ async fn the_addresses_of_a_tunnel_are_judged_with_each_request() {
     let request = InnerRequest {
         method: "GET",
         upgrade: false,
-        client: client(),
     };
     assert!(world.gate.authorize_within(&permit, request).is_ok());
     let now = limited(rules(&["inward.test"], &[]));
@@ -422,7 +411,7 @@ async fn a_breach_is_recorded_with_who_decided() {
     let (world, permit) = tunnel(script, Protocol::HttpsConnect, "example.com:443").await;
     let (capture, _guard) = Capture::start();
     let check = |breach, method, event: &str, entry: &str| {
-        world.gate.refuse_breach(&permit, breach, method, client());
+        world.gate.refuse_breach(&permit, breach, method);
         let left = world.left(String::new(), &capture);
         assert_eq!(
             (left.events, left.history),

@@ -127,10 +127,7 @@ async fn verify(
         encrypted: false,
     };
     let dialled = permit.addresses().next();
-    let found = world
-        .gate
-        .verify_origin(permit, dialled, &hello, None)
-        .await;
+    let found = world.gate.verify_origin(permit, dialled, &hello).await;
     found.map_err(|denial| denial.reason().clone())
 }
 

@@ -62,7 +62,6 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
         },
     };
     let gate = Arc::clone(gate);
-    let client = downstream.client;
     match (&downstream.interceptor, upstream, permit.is_intercepted()) {
         (Some(interceptor), upstream, true) => {
             let opener = Opener {
@@ -70,12 +69,12 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
                 upstream,
                 draining: downstream.draining.clone(),
             };
-            Ok(Tunnel::opened(gate, permit, opener, METHOD, client))
+            Ok(Tunnel::opened(gate, permit, opener, METHOD))
         }
-        (_, Some(upstream), false) => Ok(Tunnel::new(gate, permit, upstream, Some(METHOD), client)),
+        (_, Some(upstream), false) => Ok(Tunnel::new(gate, permit, upstream, Some(METHOD))),
         // Nothing is relayed that should have been opened.
         (None, _, true) | (_, None, false) => {
-            let denial = gate.refuse_breach(&permit, Breach::NotTls, None, Some(client));
+            let denial = gate.refuse_breach(&permit, Breach::NotTls, None);
             Err(refusal::denied(&denial, Door::Connect))
         }
     }

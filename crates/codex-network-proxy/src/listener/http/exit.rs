@@ -2,7 +2,6 @@
 //!
 //! [`Exit`] waits until HTTP has ended on the client's connection and then runs the tunnel.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,18 +67,12 @@ pub(super) struct Upgrade {
     pub(super) gate: Arc<Gate>,
     pub(super) permit: Permit,
     pub(super) upstream: Switched,
-    pub(super) client: SocketAddr,
 }
 
 impl Upgrade {
     async fn tunnel(self) -> Option<Tunnel> {
         let upstream = self.upstream.connection().await?;
-        let Self {
-            gate,
-            permit,
-            client,
-            ..
-        } = self;
-        Some(Tunnel::upgraded(gate, permit, upstream, client))
+        let Self { gate, permit, .. } = self;
+        Some(Tunnel::upgraded(gate, permit, upstream))
     }
 }

@@ -56,7 +56,6 @@ pub(super) async fn handle(
                 gate: Arc::clone(&downstream.gate),
                 permit,
                 upstream,
-                client: downstream.client,
             };
             downstream.leave_http(Exit {
                 tunnel: Opened::Upgrade(upgrade),

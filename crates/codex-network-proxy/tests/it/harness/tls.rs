@@ -73,8 +73,15 @@ impl Certified {
 
     /// Plays the server on a connection that has arrived.
     pub(crate) async fn accept(&self, wire: Wire) -> std::io::Result<TlsStream<TcpStream>> {
+        self.accept_stream(wire.into_stream()).await
+    }
+
+    pub(crate) async fn accept_stream(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
-        within("a handshake", acceptor.accept(wire.into_stream())).await
+        within("a handshake", acceptor.accept(stream)).await
     }
 
     /// The next connection of this origin, as bytes inside of TLS.

@@ -30,6 +30,13 @@ impl Origin {
         Self { listener, port }
     }
 
+    /// The next connection, whenever it comes.
+    pub(crate) async fn next_stream(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
     /// The next connection that arrives.
     pub(crate) async fn accept(&self) -> Wire {
         let (stream, _) = within("a connection to the origin", self.listener.accept())
@@ -91,9 +98,12 @@ impl<S> Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        within("bytes to be taken", self.stream.write_all(bytes.as_ref()))
-            .await
-            .unwrap();
+        let sent = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            // TLS may hold some of it back.
+            self.stream.flush().await
+        };
+        within("bytes to be taken", sent).await.unwrap();
     }
 
     /// Ends our half.

@@ -62,7 +62,7 @@ async fn a_request_for_another_host_goes_nowhere() {
         );
         // What comes next is judged by itself; the origin has not heard of the other.
         client
-            .send(format!("GET /next HTTP/1.1\r\nHost: ORIGIN.test.\r\n\r\n"))
+            .send("GET /next HTTP/1.1\r\nHost: ORIGIN.test.\r\n\r\n")
             .await;
         assert_eq!(
             upstream.head().await,
@@ -296,6 +296,56 @@ async fn an_opened_tunnel_leaves_its_proof() {
         format!(
             "https_connect origin.test 127.0.0.1 origin.test - {fingerprint} allowlist `**.origin.test` (network.allowed_domains)"
         )
+    );
+}
+
+#[tokio::test]
+async fn whatever_else_is_dialled_leaves_its_proof_as_well() {
+    let issuer = Issuer::new();
+    let world = Setup::intercepting(&issuer).start().await;
+    let origin = Origin::start().await;
+    let certified = issuer.certify("origin.test", &["http/1.1"]);
+    let target = format!("origin.test:{}", origin.port);
+    let digest = ring::digest::digest(&ring::digest::SHA256, &certified.certificate);
+    let fingerprint: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let rule = "allowlist `**.origin.test` (network.allowed_domains)";
+    // A plain request, one over TLS of ours, and one inside of a tunnel whose first connection has gone.
+    let mut client = world.http().await;
+    client
+        .send(format!("GET http://{target}/ HTTP/1.1\r\n\r\n"))
+        .await;
+    let mut upstream = origin.accept().await;
+    upstream.head().await;
+    assert_eq!(
+        world.audit.next_connection().await.proof(),
+        format!("http origin.test 127.0.0.1 - - - {rule}")
+    );
+    let mut client = world.http().await;
+    client
+        .send(format!("GET https://{target}/ HTTP/1.1\r\n\r\n"))
+        .await;
+    certified.next(&origin).await.head().await;
+    assert_eq!(
+        world.audit.next_connection().await.proof(),
+        format!("http origin.test 127.0.0.1 - - {fingerprint} {rule}")
+    );
+    let (mut client, upstream) = tokio::join!(
+        Client::default().open(&world, origin.port),
+        certified.next(&origin)
+    );
+    world.audit.next_connection().await;
+    drop(upstream);
+    client
+        .send(format!("GET / HTTP/1.1\r\nHost: {target}\r\n\r\n"))
+        .await;
+    certified.next(&origin).await.head().await;
+    assert_eq!(
+        world.audit.next_connection().await.proof(),
+        format!("https origin.test 127.0.0.1 - - {fingerprint} {rule}")
     );
 }
 
