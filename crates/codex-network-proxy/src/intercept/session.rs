@@ -34,7 +34,7 @@ pub(super) struct Reply {
     pub(super) response: Response<Body>,
     /// Of the connection, where the origin has let it go with a 101.
     pub(super) switched: Option<(Permit, Switched)>,
-    /// Of the request, where it was refused.
+    /// Of the request, where it went nowhere.
     pub(super) unread: Option<Incoming>,
 }
 
