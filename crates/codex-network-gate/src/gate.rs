@@ -28,11 +28,13 @@ use crate::upstream::Upstream;
 
 mod access;
 mod denial;
+mod explain;
 mod inside;
 mod note;
 
 pub use access::Access;
 pub use denial::Denial;
+pub use explain::{Explained, Explanation, LookUp};
 pub use inside::{Breach, ClientHello, HelloName, InnerRequest, Proof};
 use note::Note;
 
@@ -168,6 +170,10 @@ impl Gate {
         self.refuse(&snapshot.policy, pending, access, refused)
     }
 
+    fn asks_decider(&self) -> bool {
+        self.decider.is_some()
+    }
+
     /// The policy in force, its generation and its changes.
     #[must_use]
     pub fn store(&self) -> &PolicyStore {
@@ -265,6 +271,7 @@ impl Gate {
     async fn way_to(&self, policy: &Policy, access: &Access<'_>, host: &Host, port: u16) -> Judged {
         let secure = access.tls || access.protocol == Protocol::HttpsConnect;
         let parent = match access.protocol {
+            _ if policy.is_direct_only() => None,
             Protocol::Http | Protocol::HttpsConnect | Protocol::Https => {
                 self.parents.route(host, port, secure)
             }

@@ -53,7 +53,10 @@ pub use decider::{
 pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
 pub use fingerprint::Fingerprint;
-pub use gate::{Access, Breach, ClientHello, Denial, Gate, HelloName, InnerRequest, Proof};
+pub use gate::{
+    Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, InnerRequest,
+    LookUp, Proof,
+};
 pub use limits::Limits;
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};

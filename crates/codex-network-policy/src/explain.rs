@@ -99,6 +99,10 @@ impl<'a> Trace<'a> {
                 }
             }
             Step::Allowlist { rule: Some(id) } => write!(formatter, "allowed by {}", rule(id)),
+            Step::Allowlist { rule: None } if self.policy.is_pinned() => write!(
+                formatter,
+                "no rule of the allowlist matches, and the list is final"
+            ),
             Step::Allowlist { rule: None } => write!(formatter, "no rule of the allowlist matches"),
             Step::Mode { passes: true } => {
                 write!(formatter, "{} mode lets it pass", self.policy.mode())

@@ -26,6 +26,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod address;
+pub mod constraints;
 pub mod explain;
 pub mod host;
 pub mod pattern;
@@ -35,6 +36,7 @@ pub mod request;
 pub mod rules;
 
 pub use address::{AddressClass, AddressRange, Prefix, PrefixError};
+pub use constraints::{Candidate, ConstraintError, Constraints, Expansion, HostLimit};
 pub use explain::Trace;
 pub use host::{Authority, Host, HostError, Literal, Name};
 pub use pattern::{HostPattern, PatternError, PatternSet, PatternText, RuleId};

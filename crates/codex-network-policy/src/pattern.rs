@@ -12,6 +12,7 @@ use core::fmt;
 
 use crate::host::{Host, HostError, check_label, check_length, ends_in_number, to_ascii};
 
+mod cover;
 mod form;
 mod glob;
 mod rule_id;

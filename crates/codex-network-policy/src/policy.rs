@@ -37,6 +37,8 @@ pub struct Policy {
     enabled: bool,
     mode: Mode,
     allow_local_binding: bool,
+    pinned: bool,
+    direct_only: bool,
     denied: PatternSet,
     allowed: PatternSet,
     /// Of the denied entries, then of the allowed ones.
@@ -52,6 +54,8 @@ impl Policy {
             enabled,
             mode,
             allow_local_binding,
+            pinned,
+            direct_only,
             allowed,
             denied,
             sockets,
@@ -61,6 +65,8 @@ impl Policy {
             enabled,
             mode,
             allow_local_binding,
+            pinned,
+            direct_only,
             denied: PatternSet::compile(denied.iter().map(|rule| &rule.pattern)),
             allowed: PatternSet::compile(allowed.iter().map(|rule| &rule.pattern)),
             origins: Origins::collect(denied.iter().chain(&allowed).map(|rule| &rule.origin)),
@@ -207,6 +213,16 @@ impl Policy {
         self.allow_local_binding
     }
 
+    /// Whether the allowlist is final, so that no decider has a say.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    /// Whether no parent proxy is used.
+    pub fn is_direct_only(&self) -> bool {
+        self.direct_only
+    }
+
     /// The one judgement behind verdicts and explanations. `note` hears of every check that was made, in order.
     pub(crate) fn judge(
         &self,
@@ -252,11 +268,16 @@ impl Policy {
             .find(host)
             .map(|rule| rule.after(self.denied.len()));
         note(Step::Allowlist { rule: allowed });
-        if let (None, Approval::None) = (allowed, approval) {
-            return Verdict {
-                outcome: Outcome::Unlisted,
-                rule: None,
-            };
+        match (allowed, approval) {
+            // Whoever pinned the list has the last word, also about what a decider approved before.
+            (None, _) if self.pinned => return Verdict::deny(Reason::NotAllowed, None),
+            (None, Approval::None) => {
+                return Verdict {
+                    outcome: Outcome::Unlisted,
+                    rule: None,
+                };
+            }
+            (Some(_), _) | (None, Approval::Decider) => {}
         }
         match self.find_mode_refusal(request) {
             Some(reason) => {

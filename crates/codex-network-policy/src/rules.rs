@@ -24,6 +24,10 @@ pub struct Rules {
     pub mode: Mode,
     /// Whether local, private and other non-public addresses are treated like public ones.
     pub allow_local_binding: bool,
+    /// Whether the allowlist is final: what it does not name is refused, and no decider is asked or heeded.
+    pub pinned: bool,
+    /// Whether no parent proxy is used, though the environment names one.
+    pub direct_only: bool,
     /// The hosts that may be reached. An empty list allows nothing.
     pub allowed: Vec<Rule>,
     /// The hosts that may not be reached, whatever else is said.

@@ -79,6 +79,7 @@ fn answer_file(name: &str, text: &str) -> Anything<String> {
                     }
                 }
                 ["disabled"] => rules.enabled = false,
+                ["pinned"] => rules.pinned = true,
                 ["mode", "limited"] => rules.mode = Mode::Limited,
                 ["intercept", "when-limited"] => {
                     rules.tls.interception = Interception::WhenLimited;

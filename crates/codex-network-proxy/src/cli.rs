@@ -1,28 +1,49 @@
-//! The command line: its arguments, its log, its exit codes.
+//! The command line: its arguments, its commands, its exit codes.
 //!
-//! Without a subcommand it serves, see [`serve`]; [`ca`] is about the certificate authority. Exit codes: 0 after a clean end, 1 for a failure such as a taken
-//! port, 2 for a command line or a configuration that cannot be used.
+//! Without a subcommand it serves, see [`serve`]; every subcommand is a file below. Exit codes: 0 after a clean end, 1 for
+//! a failure such as a taken port, or for "no", 2 for a command line or a configuration that cannot be used; `run` ends
+//! with the code of its command.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use codex_network_proxy::NetworkMode;
-use codex_network_proxy::config::Overrides;
-use tracing_subscriber::EnvFilter;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use codex_network_proxy::config::{Environment, Overrides, UnixSockets};
 
+mod arguments;
 mod ca;
+mod check;
+mod describe;
+mod documents;
+mod env;
+mod explain;
 mod failure;
+mod init;
+mod keep;
 mod log;
+mod open_files;
+mod output;
+mod policy;
+mod run;
+mod running;
+mod schema;
 mod serve;
 mod shell;
+mod signals;
+mod status;
+mod verbosity;
 
+#[cfg(test)]
+mod tests;
+
+use arguments::PolicyArguments;
 use failure::Failure;
 use log::Log;
+use output::Output;
+use verbosity::Verbosity;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +53,11 @@ Examples:
       Do what $CODEX_HOME/config.toml says (by default ~/.codex/config.toml).
   codex-network-proxy --profile ci --mode limited
       Take [permissions.ci.network], and permit only GET, HEAD and OPTIONS.
+  codex-network-proxy run --allow example.com -- curl https://example.com/
+      Run one command with a proxy of its own, and learn which hosts it was refused.
+  codex-network-proxy check
+  codex-network-proxy explain https://example.com/
+      Show the policy and where it comes from; ask what it says about a target.
   codex-network-proxy ca trust
       Show how clients come to trust the certificates of intercepted connections.
   curl -x http://127.0.0.1:3128 http://example.com/
@@ -49,6 +75,8 @@ A denied host stays denied, whatever allows it. Local and private addresses need
     about,
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
+    // As written, whatever else of a workspace wants of the parser.
+    term_width = 0,
     styles = Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default()),
 )]
 struct Arguments {
@@ -61,31 +89,24 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<run::Arguments>),
+    Check(Box<check::Arguments>),
+    Explain(Box<explain::Arguments>),
+    Status(status::Arguments),
+    Env(env::Arguments),
+    Init(init::Arguments),
+    Policy(policy::Arguments),
     Ca(ca::Arguments),
+    Schema(schema::Arguments),
+    Completions(documents::CompletionArguments),
+    Man(documents::ManArguments),
 }
 
 /// What to do without a subcommand.
 #[derive(Debug, Args)]
 struct ServeArguments {
-    /// Read this file instead of $CODEX_HOME/config.toml
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Take [permissions.NAME.network] instead of what `default_permissions` names
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-
-    /// Permit this host or pattern as well; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    allow: Vec<String>,
-
-    /// Refuse this host or pattern, whatever permits it; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    deny: Vec<String>,
-
-    /// `full` forwards everything that is permitted, `limited` only GET, HEAD and OPTIONS over HTTP
-    #[arg(long, value_name = "MODE")]
-    mode: Option<Mode>,
+    #[command(flatten)]
+    policy: PolicyArguments,
 
     /// Listen here for HTTP instead of what `proxy_url` says [default: 127.0.0.1:3128]
     #[arg(long, value_name = "IP:PORT")]
@@ -95,40 +116,29 @@ struct ServeArguments {
     #[arg(long, value_name = "IP:PORT")]
     socks_addr: Option<SocketAddr>,
 
-    /// Say more: once for every access, twice for debugging
-    #[arg(short, long, action = ArgAction::Count)]
-    verbose: u8,
-
-    /// Say nothing but errors
-    #[arg(short, long, conflicts_with = "verbose")]
-    quiet: bool,
-
-    /// How log lines on stderr look
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
-    Full,
-    Limited,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+    #[command(flatten)]
+    verbosity: Verbosity,
 }
 
 /// Parses the command line and runs it.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
-        Some(Command::Ca(arguments)) => ca::run(&arguments),
-        None => run_serve(arguments.serve),
+        None => run_serve(&arguments.serve).map(|()| 0),
+        Some(Command::Run(arguments)) => run::run(&arguments),
+        Some(Command::Ca(arguments)) => ca::run(&arguments).map(|()| 0),
+        Some(command) => answer(
+            &command,
+            &Environment::of_process(),
+            UnixSockets::of_platform(),
+        )
+        .and_then(|output| {
+            output.write().context("could not write to stdout")?;
+            Ok(output.code)
+        }),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(Failure::Usage(message)) => {
             complain(&message);
             ExitCode::from(2)
@@ -140,23 +150,36 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn run_serve(arguments: ServeArguments) -> Result<(), Failure> {
+/// The commands that read, answer and end.
+fn answer(
+    command: &Command,
+    environment: &Environment,
+    sockets: UnixSockets,
+) -> Result<Output, Failure> {
+    match command {
+        Command::Check(arguments) => check::run(arguments, environment, sockets),
+        Command::Explain(arguments) => explain::run(arguments, environment, sockets),
+        Command::Status(arguments) => status::run(arguments, environment),
+        Command::Env(arguments) => env::run(arguments, environment),
+        Command::Init(arguments) => init::run(arguments, environment),
+        Command::Policy(arguments) => policy::run(arguments, environment, sockets),
+        Command::Schema(arguments) => Ok(schema::run(arguments)),
+        Command::Completions(arguments) => documents::completions(arguments, Arguments::command()),
+        Command::Man(arguments) => documents::man(arguments, Arguments::command()),
+        // They write while they run, and have been taken care of.
+        Command::Run(_) | Command::Ca(_) => Ok(Output::default()),
+    }
+}
+
+fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let log = Log::start().context("could not start the log")?;
-    start_log(&arguments, log.clone());
-    let quiet = arguments.quiet;
+    arguments.verbosity.start("warn", log.clone());
     let overrides = Overrides {
-        config_file: arguments.config,
-        profile: arguments.profile,
-        allow: arguments.allow,
-        deny: arguments.deny,
-        mode: arguments.mode.map(|mode| match mode {
-            Mode::Full => NetworkMode::Full,
-            Mode::Limited => NetworkMode::Limited,
-        }),
         http_addr: arguments.http_addr,
         socks_addr: arguments.socks_addr,
+        ..arguments.policy.overrides()
     };
-    let ended = serve::run(&overrides, quiet, &log);
+    let ended = serve::run(&overrides, arguments.verbosity.quiet, &log);
     log.flush_for_exit();
     ended
 }
@@ -165,26 +188,4 @@ fn run_serve(arguments: ServeArguments) -> Result<(), Failure> {
 fn complain(message: &str) {
     let style = AnsiColor::Red.on_default().bold();
     let _ = writeln!(anstream::stderr(), "{style}error{style:#}: {message}");
-}
-
-/// Logs go to stderr: refusals and warnings by default. `RUST_LOG` overrides `-v` and `-q`.
-fn start_log(arguments: &ServeArguments, log: Log) {
-    let level = match (arguments.quiet, arguments.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        // Audit events tell the same as the log lines, in more words; they are for machines.
-        (false, 1) if arguments.log_format == LogFormat::Text => "info,codex_otel=off",
-        (false, 1) => "info",
-        (false, _) => "debug",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt()
-        .with_writer(move || log.clone())
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .with_target(false);
-    match arguments.log_format {
-        LogFormat::Text => log.compact().init(),
-        LogFormat::Json => log.json().with_target(true).init(),
-    }
 }

@@ -39,6 +39,7 @@ mod listener;
 mod patience;
 mod proxy;
 mod relay;
+mod reload;
 mod tunnel;
 mod watch;
 
@@ -49,9 +50,13 @@ pub use codex_network_gate::{
     NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest, NetworkPolicyRequestArgs,
     NetworkProtocol, ParentProxies, Resolver, TrustRoots,
 };
-pub use config::{NetworkMode, NetworkProxyConfig, NetworkProxySettings};
+pub use config::{
+    NetworkMode, NetworkProxyConfig, NetworkProxyConstraintError, NetworkProxyConstraints,
+    NetworkProxySettings, validate_policy_against_constraints,
+};
 pub use error::{Error, ErrorKind};
 pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
+pub use reload::PolicyStatus;
 
 /// The README's example compiles as it is printed.
 #[cfg(doctest)]

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use codex_network_gate::{
     BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots, chain,
@@ -25,6 +26,7 @@ use crate::error::{Error, ErrorKind};
 use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
+use crate::reload::{self, PolicyStatus, Reload, Requests};
 
 /// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
 #[derive(Clone, Default)]
@@ -36,6 +38,7 @@ pub struct NetworkProxyBuilder {
     parents: Option<ParentProxies>,
     limits: Limits,
     unix_sockets: Option<UnixSockets>,
+    stays: bool,
     roots: TrustRoots,
     environment: Option<Environment>,
     intercept_always: bool,
@@ -133,6 +136,13 @@ impl NetworkProxyBuilder {
         self
     }
 
+    /// Whether a configuration that was read from files is read again when they change. By default it is.
+    #[must_use]
+    pub fn reload(mut self, reload: bool) -> Self {
+        self.stays = !reload;
+        self
+    }
+
     /// Trusts these issuers when the proxy speaks TLS with an origin or a parent. By default those of the system.
     #[must_use]
     pub fn trust_roots(mut self, roots: TrustRoots) -> Self {
@@ -140,7 +150,9 @@ impl NetworkProxyBuilder {
         self
     }
 
-    /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process.
+    /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process. Start from
+    /// [`Environment::of_process`], which knows the machine's own files: an environment without them has no managed
+    /// limits.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
@@ -177,22 +189,23 @@ impl NetworkProxyBuilder {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let LoadedConfig {
-            settings,
-            mut rules,
-            listeners,
-            disabled,
-            ..
-        } = config;
-        let authority = match rules.tls.interception {
+        let authority = match config.rules.tls.interception {
             Interception::Unavailable => None,
-            Interception::WhenLimited | Interception::Always if disabled.is_some() => None,
+            Interception::WhenLimited | Interception::Always if config.disabled.is_some() => None,
             Interception::WhenLimited | Interception::Always => Some(Signing::open(&environment)?),
         };
-        if authority.is_some() && self.intercept_always {
-            rules.tls.interception = Interception::Always;
-        }
-        let parents = parents(self.parents, settings.allow_upstream_proxy, &listeners);
+        let interception = match (&authority, self.intercept_always) {
+            (None, _) => Interception::Unavailable,
+            (Some(_), false) => Interception::WhenLimited,
+            (Some(_), true) => Interception::Always,
+        };
+        let mut rules = config.rules.clone();
+        reload::limit_interception(&mut rules, interception);
+        let parents = parents(
+            self.parents,
+            config.settings.allow_upstream_proxy,
+            &config.listeners,
+        );
         let gate = Gate::builder(Policy::compile(rules))
             .decider(self.decider)
             .parents(parents)
@@ -204,31 +217,36 @@ impl NetworkProxyBuilder {
         };
         Ok(NetworkProxy {
             gate: Arc::new(gate.build()),
-            configured: listeners,
+            configured: config.listeners,
             bound: Arc::default(),
             authority,
-            offers_udp: settings.enable_socks5_udp,
-            allow_local_binding: settings.allow_local_binding,
-            enabled: disabled.is_none(),
+            offers_udp: config.settings.enable_socks5_udp,
+            allow_local_binding: config.settings.allow_local_binding,
+            enabled: config.disabled.is_none(),
+            interception,
+            stays: self.stays,
+            status: watch::Sender::new(PolicyStatus {
+                config: Arc::new(config),
+                since: SystemTime::now(),
+                failure: None,
+            }),
         })
     }
 }
 
+/// The parents of the environment, whether or not the policy lets them be used: a later policy may.
 fn parents(
     given: Option<ParentProxies>,
     allowed: bool,
     listeners: &ListenerAddresses,
 ) -> ParentProxies {
-    if !allowed {
-        return ParentProxies::default();
-    }
     let (mut parents, warnings) =
         given.map_or_else(ParentProxies::of_process, |parents| (parents, Vec::new()));
     let own: Vec<SocketAddr> = std::iter::once(listeners.http)
         .chain(listeners.socks)
         .collect();
     let own = parents.without_listeners(&own);
-    for warning in warnings.iter().chain(&own) {
+    for warning in warnings.iter().chain(&own).filter(|_| allowed) {
         tracing::warn!("{warning}");
     }
     parents
@@ -271,6 +289,10 @@ pub struct NetworkProxy {
     offers_udp: bool,
     allow_local_binding: bool,
     enabled: bool,
+    /// How far TLS can be opened while this proxy runs, whatever a later configuration wants.
+    interception: Interception,
+    stays: bool,
+    status: watch::Sender<PolicyStatus>,
 }
 
 impl fmt::Debug for NetworkProxy {
@@ -348,6 +370,12 @@ impl NetworkProxy {
         self.gate.blocked_total()
     }
 
+    /// Which configuration is in force, and a wake-up whenever another one is.
+    #[must_use]
+    pub fn policy_status(&self) -> watch::Receiver<PolicyStatus> {
+        self.status.subscribe()
+    }
+
     /// Binds the listeners and serves them in tasks of the current runtime, until the handle is shut down or
     /// dropped. A proxy that its configuration disables binds nothing and returns a finished handle.
     ///
@@ -372,6 +400,7 @@ impl NetworkProxy {
                 stop,
                 tasks,
                 addresses: None,
+                requests: Requests::default(),
             });
         }
         let limits = self.gate.limits();
@@ -405,12 +434,23 @@ impl NetworkProxy {
                 );
             }
         }
+        let requests = Requests::default();
+        let reload = Reload::new(
+            Arc::clone(&self.gate),
+            self.status.clone(),
+            requests.clone(),
+            self.interception,
+        );
+        if let Some(reload) = reload.filter(|_| !self.stays) {
+            tasks.spawn(reload.run(stop.subscribe()));
+        }
         // A second run of the same proxy keeps the first one's addresses here; its handle knows its own.
         let _ = self.bound.set(bound);
         Ok(NetworkProxyHandle {
             stop,
             tasks,
             addresses: Some(bound),
+            requests,
         })
     }
 
@@ -437,6 +477,7 @@ pub struct NetworkProxyHandle {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     addresses: Option<ListenerAddresses>,
+    requests: Requests,
 }
 
 impl NetworkProxyHandle {
@@ -444,6 +485,11 @@ impl NetworkProxyHandle {
     #[must_use]
     pub fn addresses(&self) -> Option<&ListenerAddresses> {
         self.addresses.as_ref()
+    }
+
+    /// Reads the config files again, changed or not. Without files, or where reloading is off, nothing happens.
+    pub fn reload(&self) {
+        self.requests.request();
     }
 
     /// Waits for the proxy to end. A disabled proxy has ended already.

@@ -7,10 +7,86 @@ use std::path::Path;
 
 use codex_network_policy::{InventedReason, LookupFailure, Reason};
 use codex_network_proxy::NetworkProxyConfig;
+use codex_network_proxy::config::{Key, Kind, NetworkKey, RequirementKey};
 
 fn document(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     fs::read_to_string(root.join(name)).unwrap()
+}
+
+/// The rows of a table of keys, as the documents show them.
+fn rows(keys: impl Iterator<Item = Key>) -> String {
+    let mut text = "\n| key | type and default | meaning |\n|---|---|---|\n".to_owned();
+    for key in keys {
+        let default = match (key.kind, key.default) {
+            (_, "") | (Kind::PatternTable | Kind::PathTable, _) => String::new(),
+            (_, default) => format!(", `{default}`"),
+        };
+        let kind = key.kind.as_str();
+        text.push_str(&format!(
+            "| `{}` | {kind}{default} | {} |\n",
+            key.name, key.meaning
+        ));
+    }
+    text + "\n"
+}
+
+/// Run with `UPDATE_EXPECTED=1` in the environment to write the tables anew.
+#[test]
+fn tables_of_keys_are_those_of_the_code() {
+    for (name, mark, rows) in [
+        (
+            "docs/config.md",
+            "keys",
+            rows(NetworkKey::ALL.into_iter().map(NetworkKey::key)),
+        ),
+        (
+            "docs/managed.md",
+            "requirement keys",
+            rows(RequirementKey::ALL.into_iter().map(RequirementKey::key)),
+        ),
+    ] {
+        let text = document(name);
+        let (begin, end) = (
+            format!("<!-- {mark} -->\n"),
+            format!("<!-- end of {mark} -->"),
+        );
+        let (before, rest) = text.split_once(&begin).unwrap();
+        let (_, after) = rest.split_once(&end).unwrap();
+        let expected = format!("{before}{begin}{rows}{end}{after}");
+        if option_env!("UPDATE_EXPECTED").is_some() {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+            fs::write(root.join(name), expected).unwrap();
+        } else {
+            assert!(
+                text == expected,
+                "{name} has another table; UPDATE_EXPECTED=1 writes it"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_command_is_described() {
+    let readme = document("README.md");
+    for command in [
+        "run",
+        "check",
+        "explain",
+        "status",
+        "env",
+        "init",
+        "policy",
+        "ca",
+        "schema",
+        "completions",
+        "man",
+    ] {
+        assert!(
+            readme.contains(&format!("`{command}")),
+            "README.md has no row for {command}"
+        );
+    }
 }
 
 #[test]

@@ -305,7 +305,8 @@ impl Gate {
             }),
             (Ruling::Unlisted | Ruling::Deny(_), _) => false,
         };
-        allowed && self.admit_route(policy, permit).is_ok()
+        let way_out = !(permit.is_via_parent() && policy.is_direct_only());
+        allowed && way_out && self.admit_route(policy, permit).is_ok()
     }
 
     /// Judges the addresses that a permit names once more, on this policy.

@@ -17,6 +17,7 @@ use crate::evidence::capture::Capture;
 
 mod addresses;
 mod decisions;
+mod explain;
 mod inside;
 mod notes;
 mod parents;

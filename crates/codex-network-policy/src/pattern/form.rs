@@ -9,10 +9,10 @@ use super::glob::Glob;
 use crate::host::{Host, Name};
 
 /// One entry of a host list.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPattern(pub(super) Form);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Form {
     /// `example.com`, an address: this host only.
     Exact(Host),

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Glob(Arc<str>);
 
 impl Glob {

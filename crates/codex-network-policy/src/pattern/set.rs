@@ -132,6 +132,31 @@ impl PatternSet {
         })
     }
 
+    /// The nearest entry for everything below a suffix of `name`. What counts at the whole name is for `at_name` to say,
+    /// besides an entry for the name and all below it.
+    pub(super) fn find_above(
+        &self,
+        name: &str,
+        at_name: impl Fn(&Node) -> Option<RuleId>,
+    ) -> Option<RuleId> {
+        self.names.walk(name).fold(None, |found, (node, whole)| {
+            let here = if whole { at_name(node) } else { node.below };
+            here.or(node.apex_and_below).or(found)
+        })
+    }
+
+    /// The entry that is this very glob.
+    pub(super) fn find_same_glob(&self, glob: &Glob) -> Option<RuleId> {
+        let hung = |index: Index| self.globs.get(index.get());
+        let first = match glob.plain_suffix() {
+            "" => self.first_loose_glob,
+            suffix => self.names.find(suffix).and_then(|node| node.first_glob),
+        };
+        core::iter::successors(first.and_then(hung), |glob| glob.next.and_then(hung))
+            .find(|hung| hung.glob == *glob)
+            .map(|hung| hung.rule)
+    }
+
     fn find_glob(&self, first: Option<Index>, name: &str) -> Option<RuleId> {
         let hung = |index: Index| self.globs.get(index.get());
         core::iter::successors(first.and_then(hung), |glob| glob.next.and_then(hung))

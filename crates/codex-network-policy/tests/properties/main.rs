@@ -198,6 +198,29 @@ fn openness(policy: &Policy, question: &Question) -> [bool; 2] {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
+    /// SPEC C4. Limits rest on it, so a yes has to be true of every host.
+    #[test]
+    fn a_pattern_that_is_covered_matches_no_host_beyond(
+        managed in vec(pattern(), 0..5), entry in pattern(), hosts in vec(host(), 1..12)
+    ) {
+        let patterns: Vec<HostPattern> = managed.iter().map(|text| parse(text)).collect();
+        let entry = parse(&entry);
+        let set = PatternSet::compile(&patterns);
+        let cover = set.find_cover(&entry);
+        // The list finds one exactly where one of its entries is one.
+        let alone = patterns.iter().any(|pattern| pattern.covers(&entry));
+        prop_assert_eq!(cover.is_some(), alone, "{:?} {:?}", managed, entry);
+        if let Some(cover) = cover {
+            prop_assert!(patterns[cover.index()].covers(&entry));
+        }
+        for host in &hosts {
+            let host = Host::parse(host).expect("a host");
+            if cover.is_some() && entry.matches(&host) {
+                prop_assert!(set.find(&host).is_some(), "{:?} {} {}", managed, entry, host);
+            }
+        }
+    }
+
     #[test]
     fn the_policy_agrees_with_the_model(config in config(), question in question()) {
         let policy = compile(&config);

@@ -1,8 +1,9 @@
-//! One key of a TOML table with its value, its place and its full name, and the types that a value may have.
+//! The layers merged as TOML: one key with its value, its place and its full name, and the types that a value may have.
 //!
-//! Main type: [`Entry`]. Comes in: a parsed table. Goes out: booleans, strings and tables, or an error that names the key,
+//! Main types: [`Table`] and [`Entry`]. Comes in: the parsed tables of all layers. Goes out: booleans, strings and tables, or an error that names the key,
 //! what was found and what was expected. It does not know any key by name.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,11 +14,21 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::error::{ConfigError, clip};
 use super::file::SourceFile;
 
-/// A table of a config file with the path that leads to it, such as `permissions.web.network`.
+/// A table with the path that leads to it, such as `permissions.web.network`, merged from all layers that have it.
+///
+/// Nothing is copied: a key is looked for from the highest layer down, and a table is merged with the tables below it key
+/// by key when it is entered. So every value keeps its place in its file.
 #[derive(Clone, Debug)]
 pub(super) struct Table<'a> {
-    file: &'a SourceFile,
     path: Arc<str>,
+    /// The highest layer first.
+    strata: Vec<Stratum<'a>>,
+}
+
+/// The part of a table that one layer wrote.
+#[derive(Clone, Copy, Debug)]
+struct Stratum<'a> {
+    file: &'a SourceFile,
     entries: &'a DeTable<'a>,
 }
 
@@ -28,6 +39,8 @@ pub(super) struct Entry<'a> {
     table_path: Arc<str>,
     key: &'a Spanned<DeString<'a>>,
     value: &'a Spanned<DeValue<'a>>,
+    /// The tables of lower layers that the value, a table, is merged with.
+    below: Vec<Stratum<'a>>,
 }
 
 /// A string of a config file with its place.
@@ -39,50 +52,103 @@ pub(super) struct Text<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn root(file: &'a SourceFile, entries: &'a DeTable<'a>) -> Self {
+    /// The root of all layers, the highest first.
+    pub(super) fn root(layers: impl Iterator<Item = (&'a SourceFile, &'a DeTable<'a>)>) -> Self {
         Self {
-            file,
             path: Arc::from(""),
-            entries,
+            strata: layers
+                .map(|(file, entries)| Stratum { file, entries })
+                .collect(),
         }
     }
 
-    pub(super) fn file(&self) -> &'a SourceFile {
-        self.file
+    /// The parts that the layers wrote, each as a table of its own, the highest first.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Self> + '_ {
+        self.strata.iter().map(|stratum| Self {
+            path: Arc::clone(&self.path),
+            strata: vec![*stratum],
+        })
     }
 
-    /// Where the table stands in the file: `[permissions.web.network]` without the brackets; empty for the root.
+    /// The part that one layer wrote.
+    pub(super) fn part_of(&self, file: &SourceFile) -> Option<Self> {
+        let own = |part: &Self| part.strata.iter().any(|it| std::ptr::eq(it.file, file));
+        self.parts().find(own)
+    }
+
+    /// The file of the highest layer.
+    pub(super) fn file(&self) -> Option<&'a SourceFile> {
+        self.strata.first().map(|stratum| stratum.file)
+    }
+
+    /// Where the table stands in its files: `[permissions.web.network]` without the brackets; empty for the root.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.entries.keys().map(|key| key.get_ref().as_ref())
+        let tables: Vec<&'a DeTable<'a>> = self.strata.iter().map(|it| it.entries).collect();
+        tables
+            .into_iter()
+            .flat_map(|entries| entries.keys().map(|key| key.get_ref().as_ref()))
     }
 
     pub(super) fn entry(&self, key: &str) -> Option<Entry<'a>> {
-        self.entries
-            .get_key_value(key)
-            .map(|(key, value)| self.with(key, value))
-    }
-
-    /// All entries in the order of the file, so that the first mistake is the one that is told.
-    pub(super) fn entries(&self) -> Vec<Entry<'a>> {
-        let mut entries: Vec<_> = self
-            .entries
+        let holds = |stratum: &Stratum<'a>| stratum.entries.get_key_value(key);
+        let (at, (found, value)) = self
+            .strata
             .iter()
-            .map(|(key, value)| self.with(key, value))
-            .collect();
-        entries.sort_by_key(|entry| entry.key.span().start);
-        entries
+            .enumerate()
+            .find_map(|(at, stratum)| Some((at, holds(stratum)?)))?;
+        Some(self.with(at, found, value))
     }
 
-    fn with(&self, key: &'a Spanned<DeString<'a>>, value: &'a Spanned<DeValue<'a>>) -> Entry<'a> {
+    /// All entries in the order of the layers and the files, so that the first mistake is the one that is told. Of equal
+    /// keys the highest layer's counts.
+    pub(super) fn entries(&self) -> Vec<Entry<'a>> {
+        let mut merged: Vec<Entry<'a>> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (at, stratum) in self.strata.iter().enumerate() {
+            let mut entries: Vec<_> = stratum
+                .entries
+                .iter()
+                .filter(|(key, _)| self.strata.len() == 1 || seen.insert(key.get_ref().as_ref()))
+                .map(|(key, value)| self.with(at, key, value))
+                .collect();
+            entries.sort_by_key(|entry| entry.key.span().start);
+            merged.append(&mut entries);
+        }
+        merged
+    }
+
+    fn with(
+        &self,
+        at: usize,
+        key: &'a Spanned<DeString<'a>>,
+        value: &'a Spanned<DeValue<'a>>,
+    ) -> Entry<'a> {
+        let mut below = Vec::new();
+        if value.get_ref().is_table() {
+            for stratum in self.strata.iter().skip(at + 1) {
+                match stratum.entries.get(key.get_ref().as_ref()) {
+                    None => {}
+                    Some(lower) => match lower.get_ref() {
+                        DeValue::Table(entries) => below.push(Stratum {
+                            file: stratum.file,
+                            entries,
+                        }),
+                        // What is no table hides all that lies below it.
+                        _ => break,
+                    },
+                }
+            }
+        }
         Entry {
-            file: self.file,
+            file: self.strata[at].file,
             table_path: Arc::clone(&self.path),
             key,
             value,
+            below,
         }
     }
 }
@@ -140,6 +206,25 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// A port that something can listen on.
+    pub(super) fn port(&self) -> Result<u16, ConfigError> {
+        const EXPECTED: &str = "a port from 1 to 65535";
+        let DeValue::Integer(number) = self.value.get_ref() else {
+            return Err(self.wrong_type(self.value.span(), self.value.get_ref(), EXPECTED));
+        };
+        match u16::from_str_radix(number.as_str(), number.radix()) {
+            Ok(port) if port != 0 => Ok(port),
+            Ok(_) | Err(_) => {
+                let path = self.path();
+                let shown = clip(&number.to_string());
+                Err(self
+                    .value_error(format!("invalid value for `{}`: {shown}", clip(&path)))
+                    .found(shown)
+                    .expecting(format!("expected {EXPECTED}")))
+            }
+        }
+    }
+
     pub(super) fn text(&self) -> Result<Text<'a>, ConfigError> {
         self.text_of(self.value, "a string")
     }
@@ -177,11 +262,18 @@ impl<'a> Entry<'a> {
 
     pub(super) fn table(&self) -> Result<Table<'a>, ConfigError> {
         match self.value.get_ref() {
-            DeValue::Table(entries) => Ok(Table {
-                file: self.file,
-                path: Arc::from(self.path()),
-                entries,
-            }),
+            DeValue::Table(entries) => {
+                let own = Stratum {
+                    file: self.file,
+                    entries,
+                };
+                Ok(Table {
+                    path: Arc::from(self.path()),
+                    strata: std::iter::once(own)
+                        .chain(self.below.iter().copied())
+                        .collect(),
+                })
+            }
             other => Err(self.wrong_type(self.value.span(), other, "a table")),
         }
     }

@@ -30,7 +30,7 @@ struct Details {
 /// Where in a file, with the part of the line that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Both counted from 1; the column counts characters.
+    /// Both counted from 1; the column counts characters. A flag's line is 0.
     pub(super) line: u32,
     pub(super) column: u32,
     /// One line, cut to a width that fits a terminal.
@@ -48,7 +48,8 @@ impl ConfigError {
 
     /// The line of the mistake, counted from 1.
     pub fn line(&self) -> Option<u32> {
-        self.details.place.as_ref().map(|place| place.line)
+        let line = self.details.place.as_ref().map(|place| place.line);
+        line.filter(|line| *line != 0)
     }
 
     /// The column of the mistake in characters, counted from 1.
@@ -79,6 +80,26 @@ impl ConfigError {
     /// What is wrong, in one sentence without place and advice.
     pub fn message(&self) -> &str {
         &self.details.message
+    }
+
+    /// The whole on one line, for a log: place, message, advice.
+    pub fn summary(&self) -> String {
+        let file = self.file().unwrap_or_default();
+        let place = match (file, self.line(), self.column()) {
+            ("", _, _) => String::new(),
+            (file, Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+            (file, _, _) => format!("{file}: "),
+        };
+        match self.advice() {
+            Some(advice) => format!("{place}{}: {advice}", self.message()),
+            None => format!("{place}{}", self.message()),
+        }
+    }
+
+    /// Whether a file could not be read, which may pass without the file being changed.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let source = self.details.source.as_deref();
+        source.is_some_and(|source| source.is::<std::io::Error>())
     }
 
     pub(super) fn new(message: impl AsRef<str>) -> Self {
@@ -162,14 +183,22 @@ impl fmt::Display for ConfigError {
             };
         };
         let file = self.file().unwrap_or("config");
-        writeln!(
-            formatter,
-            "{file}:{}:{}: {}",
-            place.line,
-            place.column,
-            self.message()
-        )?;
-        let number = place.line.to_string();
+        // A flag has one line, and nobody counts it.
+        let number = match place.line {
+            0 => {
+                writeln!(formatter, "{file}: {}", self.message())?;
+                String::new()
+            }
+            line => {
+                writeln!(
+                    formatter,
+                    "{file}:{line}:{}: {}",
+                    place.column,
+                    self.message()
+                )?;
+                line.to_string()
+            }
+        };
         let gutter = " ".repeat(number.len());
         writeln!(formatter, "{gutter} |")?;
         writeln!(formatter, "{number} | {}", place.excerpt)?;

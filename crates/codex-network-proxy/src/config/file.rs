@@ -3,39 +3,39 @@
 //! Main type: [`SourceFile`]. Comes in: a path. Goes out: the parsed table with spans, origins for rules and errors with
 //! line and column. It does not know which keys mean something; `profile` and `network` do.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use codex_network_policy::Origin;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Place, printable};
+use super::error::{ConfigError, Place, clip, printable};
+use super::stamp::{SIZE_LIMIT, Stamp, content};
 
-/// A million patterns fit; a device file or a log that was named by mistake does not fill the memory.
-pub(super) const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
-
-/// One config file as text, with the offsets of its lines.
+/// One config file, or one flag, as text with the offsets of its lines.
 #[derive(Debug)]
 pub(super) struct SourceFile {
     path: PathBuf,
     label: Arc<str>,
     text: String,
     line_starts: Vec<usize>,
+    /// Lines are told of files only.
+    flag: bool,
 }
 
 impl SourceFile {
-    /// Reads the file; `None` if there is none.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
+    /// Reads the file; `None` if there is none. `stamp` is set whatever comes of it.
+    pub(super) fn read(path: &Path, stamp: &mut Stamp) -> Result<Option<Self>, ConfigError> {
         let label = label(path);
         let unreadable = |error: std::io::Error| {
             ConfigError::new(format!("cannot read the config file: {error}"))
                 .in_file(Arc::clone(&label))
                 .caused_by(error)
         };
+        *stamp = Stamp::of(path);
         // Looked at before it is opened: opening a named pipe would wait for a writer for ever.
         let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
@@ -53,12 +53,9 @@ impl SourceFile {
             ))
             .in_file(label));
         }
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(unreadable)?;
-        // The limit holds for what is read, not for what the metadata said before.
-        file.take(SIZE_LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        let bytes = content(path).map_err(unreadable)?;
+        // With the facts from before the read: a change meanwhile is seen as one afterwards.
+        *stamp = Stamp::read(&metadata, &bytes);
         if bytes.len() as u64 > SIZE_LIMIT {
             let limit = SIZE_LIMIT / (1024 * 1024);
             return Err(
@@ -93,7 +90,65 @@ impl SourceFile {
             path,
             text,
             line_starts,
+            flag: false,
         }
+    }
+
+    /// `-c key=value`: the value is TOML, or else a string.
+    pub(super) fn from_flag(written: &str) -> Result<Self, ConfigError> {
+        let refused = |what: &str| {
+            ConfigError::new(format!("invalid `-c {}`: {what}", clip(written)))
+                .key_path("-c")
+                .found(written)
+                .expecting(
+                    "expected `-c key=value`, such as `-c permissions.web.network.mode=limited`",
+                )
+        };
+        let (key, value) = written
+            .split_once('=')
+            .ok_or_else(|| refused("there is no `=`"))?;
+        let key = key.trim();
+        // The key alone must be one key: what follows it could be anything else.
+        let probe = format!("{key} = 0");
+        let one_key = !key.contains(['\n', '\r', '#'])
+            && DeTable::parse(&probe).is_ok_and(|table| table.get_ref().len() == 1);
+        if !one_key {
+            return Err(refused(&format!("`{}` is no key", clip(key))));
+        }
+        let value = value.trim();
+        let value = match DeValue::parse(value) {
+            Ok(_) => value.to_owned(),
+            // TOML's basic strings have the escapes of JSON.
+            Err(_) => serde_json::Value::from(value).to_string(),
+        };
+        Ok(Self {
+            label: Arc::from("-c"),
+            flag: true,
+            ..Self::from_text(PathBuf::new(), format!("{key} = {value}"))
+        })
+    }
+
+    /// A mistake in a line that only its number is known of: under `needle`, if it is there, or under all of it.
+    pub(super) fn error_in_line(
+        &self,
+        line: u32,
+        needle: Option<&str>,
+        message: impl AsRef<str>,
+    ) -> ConfigError {
+        let index = usize::try_from(line)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
+        let start = self.line_starts.get(index).copied().unwrap_or_default();
+        let text = self.text[start..].split('\n').next().unwrap_or_default();
+        let found = needle.and_then(|needle| {
+            let at = text
+                .to_ascii_lowercase()
+                .find(&needle.to_ascii_lowercase())?;
+            Some(at..at + needle.len())
+        });
+        let whole = text.len() - text.trim_start().len()..text.trim_end().len();
+        let span = found.unwrap_or(whole);
+        self.error(start + span.start..start + span.end, message)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -123,7 +178,7 @@ impl SourceFile {
         let (line, _) = self.line_of(offset);
         Origin {
             source: Arc::clone(&self.label),
-            line: NonZeroU32::new(line),
+            line: NonZeroU32::new(line).filter(|_| !self.flag),
         }
     }
 
@@ -170,14 +225,13 @@ impl SourceFile {
             .count();
         // A line of a megabyte is legal TOML; only the part around the mistake is shown.
         let cut = column.saturating_sub(CONTEXT);
-        // A tab is as wide as a terminal likes; a space keeps the caret under its column.
         // A tab is as wide as the terminal likes; a space keeps the caret under its column.
         let spaced = |character| if character == '\t' { ' ' } else { character };
         let shown: String = text.chars().skip(cut).take(WIDEST).map(spaced).collect();
         let caret = column - cut;
         let caret_length = length.min(shown.chars().count().saturating_sub(caret));
         Place {
-            line,
+            line: if self.flag { 0 } else { line },
             column: u32::try_from(column + 1).unwrap_or(u32::MAX),
             excerpt: printable(&shown),
             caret,

@@ -1,7 +1,7 @@
 //! Finds the user's config file: `$CODEX_HOME`, or `.codex` in the home directory.
 //!
-//! Main type: [`Environment`], the few variables that the config depends on, so that tests need not touch those of their
-//! own process. It does not read the file.
+//! Main types: [`Environment`], the few variables that the config depends on, and [`SystemFiles`], the paths that belong
+//! to the machine; both are values, so that tests need not touch what is real. It does not read the files.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -16,6 +16,47 @@ pub struct Environment {
     pub codex_home: Option<OsString>,
     /// The user's home directory; empty counts as unset.
     pub home: Option<PathBuf>,
+    /// Where the process works: whose project it is. Without it no project's files are read.
+    pub working_directory: Option<PathBuf>,
+    /// The files of the machine.
+    pub system: SystemFiles,
+}
+
+/// The files of the machine, which no user writes. The default knows none of them.
+///
+/// They are constants of the platform and never read from the environment, for a variable would be a way around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemFiles {
+    /// The lowest layer, `config.toml`.
+    pub config: Option<PathBuf>,
+    /// The highest layer, `managed_config.toml`.
+    pub managed: Option<PathBuf>,
+    /// Whether, without such a path, that layer is in `CODEX_HOME`.
+    pub managed_in_home: bool,
+    /// The managed requirements, `requirements.toml`.
+    pub requirements: Option<PathBuf>,
+    /// A device profile. This build cannot read one, and refuses to run where one is.
+    pub device_profile: Option<PathBuf>,
+}
+
+impl SystemFiles {
+    /// Those of this platform.
+    #[must_use]
+    pub fn of_platform() -> Self {
+        let directory = if cfg!(windows) {
+            Path::new(r"C:\ProgramData\OpenAI\Codex")
+        } else {
+            Path::new("/etc/codex")
+        };
+        Self {
+            config: Some(directory.join("config.toml")),
+            managed: (!cfg!(windows)).then(|| directory.join("managed_config.toml")),
+            managed_in_home: cfg!(windows),
+            requirements: Some(directory.join("requirements.toml")),
+            device_profile: cfg!(target_os = "macos")
+                .then(|| PathBuf::from("/Library/Managed Preferences/com.openai.codex.plist")),
+        }
+    }
 }
 
 impl Environment {
@@ -28,6 +69,8 @@ impl Environment {
         Self {
             codex_home: std::env::var_os("CODEX_HOME"),
             home: std::env::home_dir(),
+            working_directory: std::env::current_dir().ok(),
+            system: SystemFiles::of_platform(),
         }
     }
 

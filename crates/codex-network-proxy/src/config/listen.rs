@@ -130,10 +130,16 @@ impl fmt::Display for AddressError {
                 write!(formatter, "missing host in network proxy address: {text}")
             }
             Self::InvalidHost(text) => {
-                write!(formatter, "invalid host in network proxy address: {text}")
+                write!(
+                    formatter,
+                    "invalid host in network proxy address: {text}; expected such as http://127.0.0.1:3128"
+                )
             }
             Self::InvalidPort(text) => {
-                write!(formatter, "invalid port in network proxy address: {text}")
+                write!(
+                    formatter,
+                    "invalid port in network proxy address: {text}; expected a number up to 65535"
+                )
             }
         }
     }

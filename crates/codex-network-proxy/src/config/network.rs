@@ -1,15 +1,16 @@
 //! Reads the network table of a profile, with those of its parents below it: every key, its type, its meaning as data.
 //!
-//! Main type: [`Network`]. Comes in: tables, nearest first. Goes out: the settings, and the rules of both list spellings
+//! Main type: [`Network`]. Comes in: tables, nearest first, each merged from its layers. Goes out: the settings, and the rules of both list spellings
 //! with their places. It does not look at the command line and does not decide what follows from a setting.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use codex_network_policy::{EncryptedHello, Mode, Origin, Rule, SocketRule};
 
 use super::entry::{Entry, Table};
 use super::error::{ConfigError, clip};
+use super::keys::NetworkKey;
 use super::listen::Listener;
 use super::settings::{NetworkProxySettings, Permission};
 use super::written::{List, Written};
@@ -18,11 +19,17 @@ use super::written::{List, Written};
 #[derive(Debug, Default)]
 pub(super) struct Network {
     pub(super) settings: NetworkProxySettings,
-    /// The table that sets `enabled` and where, if anything sets it.
-    pub(super) enabled_at: Option<(String, Origin)>,
+    /// The table that sets `enabled`, if anything sets it.
+    pub(super) enabled_in: Option<String>,
+    /// Where each key is set, if anything sets it.
+    pub(super) origins: BTreeMap<NetworkKey, Origin>,
     pub(super) allowed: Vec<Rule>,
     pub(super) denied: Vec<Rule>,
     pub(super) sockets: Vec<SocketRule>,
+    /// Whether the allowlist is final.
+    pub(super) pinned: bool,
+    /// How many entries of the user's allowlist have no effect because of that.
+    pub(super) ignored: usize,
 }
 
 impl Network {
@@ -30,27 +37,24 @@ impl Network {
     /// key instead, for that is what a table is for. Arrays and tables together are one list.
     pub(super) fn read(tables: &[Table<'_>]) -> Result<Self, ConfigError> {
         let mut network = Self::default();
-        let mut seen = BTreeSet::new();
         let mut patterns = BTreeSet::new();
         let mut paths = Paths::default();
         for table in tables {
             for entry in table.entries() {
-                match entry.key() {
-                    "domains" => network.merge_domains(&entry, &mut patterns)?,
-                    "unix_sockets" => network.merge_sockets(&entry, &mut paths)?,
-                    key if seen.insert(key) => network.set(&entry)?,
-                    _hidden => {}
+                let key = key(&entry)?;
+                let hidden = network.origins.contains_key(&key);
+                match key {
+                    NetworkKey::Domains => network.merge_domains(&entry, &mut patterns)?,
+                    NetworkKey::UnixSockets => network.merge_sockets(&entry, &mut paths)?,
+                    _ if hidden => continue,
+                    _ => network.set(key, &entry)?,
                 }
+                network.origins.entry(key).or_insert_with(|| entry.origin());
             }
         }
         network
             .sockets
             .retain(|rule| !paths.cancelled.contains(rule.path.as_str()));
-        network.settings.allow_unix_sockets = network
-            .sockets
-            .iter()
-            .map(|rule| rule.path.as_str().to_owned())
-            .collect();
         Ok(network)
     }
 
@@ -86,148 +90,168 @@ impl Network {
                 text: pattern,
             }
             .rule(list)?;
-            self.push(list, rule, pattern.clone());
+            self.push(list, rule);
         }
         Ok(())
     }
 
-    /// `nearer` holds the patterns that nearer tables have settled, in canonical form.
+    /// `nearer` holds the patterns that nearer tables and higher layers have settled, in canonical form.
     fn merge_domains(
         &mut self,
         entry: &Entry<'_>,
         nearer: &mut BTreeSet<String>,
     ) -> Result<(), ConfigError> {
-        let mut own = Vec::new();
-        for item in entry.table()?.entries() {
-            let list = match item.choice(&Permission::WORDS)? {
-                Permission::Allow => List::Allowed,
-                Permission::Deny => List::Denied,
-            };
-            let rule = Written::InFile(item.key_text()).rule(list)?;
-            let pattern = rule.pattern.to_string();
-            if !nearer.contains(&pattern) {
-                self.push(list, rule, item.key().to_owned());
+        for part in entry.table()?.parts() {
+            let mut own = Vec::new();
+            for item in part.entries() {
+                let list = match item.choice(&Permission::WORDS)? {
+                    Permission::Allow => List::Allowed,
+                    Permission::Deny => List::Denied,
+                };
+                let rule = Written::InFile(item.key_text()).rule(list)?;
+                let pattern = rule.pattern.to_string();
+                if !nearer.contains(&pattern) {
+                    self.push(list, rule);
+                }
+                own.push(pattern);
             }
-            own.push(pattern);
+            nearer.extend(own);
         }
-        nearer.extend(own);
         Ok(())
     }
 
     fn merge_sockets(&mut self, entry: &Entry<'_>, paths: &mut Paths) -> Result<(), ConfigError> {
-        let mut own = Vec::new();
-        for item in entry.table()?.entries() {
-            let permission = item.choice(&Permission::WORDS)?;
-            let rule = Written::InFile(item.key_text()).socket_rule("network.unix_sockets")?;
-            let path = rule.path.as_str().to_owned();
-            if !paths.nearer.contains(&path) {
-                match permission {
-                    Permission::Allow => self.sockets.push(rule),
-                    Permission::Deny => {
-                        paths.cancelled.insert(path.clone());
+        for part in entry.table()?.parts() {
+            let mut own = Vec::new();
+            for item in part.entries() {
+                let permission = item.choice(&Permission::WORDS)?;
+                let rule = Written::InFile(item.key_text()).socket_rule("network.unix_sockets")?;
+                let path = rule.path.as_str().to_owned();
+                if !paths.nearer.contains(&path) {
+                    match permission {
+                        Permission::Allow => self.sockets.push(rule),
+                        Permission::Deny => {
+                            paths.cancelled.insert(path.clone());
+                        }
                     }
                 }
+                own.push(path);
             }
-            own.push(path);
+            paths.nearer.extend(own);
         }
-        paths.nearer.extend(own);
         Ok(())
     }
 
-    fn set(&mut self, entry: &Entry<'_>) -> Result<(), ConfigError> {
+    fn set(&mut self, key: NetworkKey, entry: &Entry<'_>) -> Result<(), ConfigError> {
         let settings = &mut self.settings;
-        match entry.key() {
-            "enabled" => {
+        match key {
+            NetworkKey::Enabled => {
                 settings.enabled = entry.boolean()?;
-                self.enabled_at = Some((entry.table_path().to_owned(), entry.origin()));
+                self.enabled_in = Some(entry.table_path().to_owned());
             }
-            "proxy_url" => settings.proxy_url = address(entry, Listener::Http)?,
-            "enable_socks5" => settings.enable_socks5 = entry.boolean()?,
-            "socks_url" => settings.socks_url = address(entry, Listener::Socks5)?,
-            "enable_socks5_udp" => settings.enable_socks5_udp = entry.boolean()?,
-            "allow_upstream_proxy" => settings.allow_upstream_proxy = entry.boolean()?,
-            "dangerously_allow_non_loopback_proxy" => {
+            NetworkKey::ProxyUrl => settings.proxy_url = address(entry, Listener::Http)?,
+            NetworkKey::EnableSocks5 => settings.enable_socks5 = entry.boolean()?,
+            NetworkKey::SocksUrl => settings.socks_url = address(entry, Listener::Socks5)?,
+            NetworkKey::EnableSocks5Udp => settings.enable_socks5_udp = entry.boolean()?,
+            NetworkKey::AllowUpstreamProxy => settings.allow_upstream_proxy = entry.boolean()?,
+            NetworkKey::DangerouslyAllowNonLoopbackProxy => {
                 settings.dangerously_allow_non_loopback_proxy = entry.boolean()?;
             }
-            "dangerously_allow_all_unix_sockets" => {
-                settings.dangerously_allow_all_unix_sockets = entry.boolean()?
+            NetworkKey::DangerouslyAllowAllUnixSockets => {
+                settings.dangerously_allow_all_unix_sockets = entry.boolean()?;
             }
-            "mode" => {
-                settings.mode = entry.choice(&[("full", Mode::Full), ("limited", Mode::Limited)])?
+            NetworkKey::Mode => {
+                settings.mode =
+                    entry.choice(&[("full", Mode::Full), ("limited", Mode::Limited)])?;
             }
-            "allowed_domains" => self.push_all(List::Allowed, entry)?,
-            "denied_domains" => self.push_all(List::Denied, entry)?,
-            "allow_unix_sockets" => {
-                for (index, text) in entry.texts()?.into_iter().enumerate() {
-                    let field = format!("network.allow_unix_sockets[{index}]");
-                    self.sockets
-                        .push(Written::InFile(text).socket_rule(&field)?);
-                }
-            }
-            "allow_local_binding" => settings.allow_local_binding = entry.boolean()?,
-            "mitm" if entry.is_table() => return Err(hooks(entry)),
-            "mitm" => settings.mitm = entry.boolean()?,
-            "encrypted_client_hello" => {
+            NetworkKey::AllowedDomains => self.push_all(List::Allowed, entry)?,
+            NetworkKey::DeniedDomains => self.push_all(List::Denied, entry)?,
+            NetworkKey::AllowUnixSockets => self.sockets.extend(socket_rules(entry)?),
+            NetworkKey::AllowLocalBinding => settings.allow_local_binding = entry.boolean()?,
+            NetworkKey::Mitm if entry.is_table() => return Err(hooks(entry)),
+            NetworkKey::Mitm => settings.mitm = entry.boolean()?,
+            NetworkKey::EncryptedClientHello => {
                 settings.encrypted_client_hello = entry.choice(&[
                     ("allow", EncryptedHello::Allow),
                     ("deny", EncryptedHello::Deny),
-                ])?
+                ])?;
             }
-            "verify_origin" => settings.verify_origin = entry.boolean()?,
-            unknown => {
-                let message = format!(
-                    "unknown key `{}` in [{}]",
-                    clip(unknown),
-                    clip(entry.table_path())
-                );
-                return Err(entry
-                    .key_error(message)
-                    .found(unknown)
-                    .nearest(unknown, KEYS));
-            }
+            NetworkKey::VerifyOrigin => settings.verify_origin = entry.boolean()?,
+            // Tables are merged, which is done before this.
+            NetworkKey::Domains | NetworkKey::UnixSockets => {}
         }
         Ok(())
+    }
+
+    /// The settings with the lists as they came to be.
+    pub(super) fn into_settings(mut self) -> (NetworkProxySettings, Self) {
+        let mut settings = std::mem::take(&mut self.settings);
+        let texts = |rules: &[Rule]| rules.iter().map(|rule| rule.pattern.to_string()).collect();
+        settings.allowed_domains = texts(&self.allowed);
+        settings.denied_domains = texts(&self.denied);
+        let paths = self
+            .sockets
+            .iter()
+            .map(|rule| rule.path.as_str().to_owned());
+        settings.allow_unix_sockets = paths.collect();
+        (settings, self)
     }
 
     fn push_all(&mut self, list: List, entry: &Entry<'_>) -> Result<(), ConfigError> {
-        for text in entry.texts()? {
-            let written = text.as_str().to_owned();
-            self.push(list, Written::InFile(text).rule(list)?, written);
+        let rules = host_rules(list, entry)?;
+        match list {
+            List::Allowed => self.allowed.extend(rules),
+            List::Denied => self.denied.extend(rules),
         }
         Ok(())
     }
 
-    fn push(&mut self, list: List, rule: Rule, written: String) {
-        let (rules, texts) = match list {
-            List::Allowed => (&mut self.allowed, &mut self.settings.allowed_domains),
-            List::Denied => (&mut self.denied, &mut self.settings.denied_domains),
-        };
-        rules.push(rule);
-        texts.push(written);
+    fn push(&mut self, list: List, rule: Rule) {
+        match list {
+            List::Allowed => self.allowed.push(rule),
+            List::Denied => self.denied.push(rule),
+        }
     }
 }
 
-/// The keys that a network table may have.
-const KEYS: [&str; 18] = [
-    "enabled",
-    "proxy_url",
-    "enable_socks5",
-    "socks_url",
-    "enable_socks5_udp",
-    "allow_upstream_proxy",
-    "dangerously_allow_non_loopback_proxy",
-    "dangerously_allow_all_unix_sockets",
-    "mode",
-    "allowed_domains",
-    "denied_domains",
-    "allow_unix_sockets",
-    "allow_local_binding",
-    "mitm",
-    "encrypted_client_hello",
-    "verify_origin",
-    "domains",
-    "unix_sockets",
-];
+fn key(entry: &Entry<'_>) -> Result<NetworkKey, ConfigError> {
+    let name = entry.key();
+    NetworkKey::named(name)
+        .ok_or_else(|| unknown_key(entry, NetworkKey::ALL.into_iter().map(NetworkKey::name)))
+}
+
+/// An unknown key may be a limit that would not be kept, so it is never passed over.
+pub(super) fn unknown_key<'k>(
+    entry: &Entry<'_>,
+    known: impl IntoIterator<Item = &'k str>,
+) -> ConfigError {
+    let name = entry.key();
+    let table = clip(entry.table_path());
+    entry
+        .key_error(format!("unknown key `{}` in [{table}]", clip(name)))
+        .found(name)
+        .nearest(name, known)
+}
+
+/// The rules of an array of patterns.
+pub(super) fn host_rules(list: List, entry: &Entry<'_>) -> Result<Vec<Rule>, ConfigError> {
+    entry
+        .texts()?
+        .into_iter()
+        .map(|text| Written::InFile(text).rule(list))
+        .collect()
+}
+
+/// The rules of an array of socket paths.
+pub(super) fn socket_rules(entry: &Entry<'_>) -> Result<Vec<SocketRule>, ConfigError> {
+    let numbered = entry.texts()?.into_iter().enumerate();
+    numbered
+        .map(|(index, text)| {
+            let field = format!("network.allow_unix_sockets[{index}]");
+            Written::InFile(text).socket_rule(&field)
+        })
+        .collect()
+}
 
 /// What the socket tables read so far say about paths.
 #[derive(Debug, Default)]

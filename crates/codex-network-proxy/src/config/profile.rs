@@ -42,22 +42,19 @@ enum Wanted<'a> {
 
 const BUILT_IN: [&str; 3] = [":workspace", ":read-only", ":danger-full-access"];
 
-/// `root` is absent if there is no config file.
+/// `root` is empty if there is no config file.
 pub(super) fn select<'a>(
-    root: Option<&Table<'a>>,
+    root: &Table<'a>,
     flag: Option<&'a str>,
 ) -> Result<Selected<'a>, ConfigError> {
     let permissions = root
-        .and_then(|root| root.entry("permissions"))
+        .entry("permissions")
         .map(|entry| entry.table())
         .transpose()?;
-    let wanted = match (
-        flag,
-        root.and_then(|root| root.entry("default_permissions")),
-    ) {
+    let wanted = match (flag, root.entry("default_permissions")) {
         (Some(name), _) => Some(Wanted::CommandLine {
             name,
-            file: root.map(Table::file),
+            file: root.file(),
         }),
         (None, Some(entry)) => Some(Wanted::Config(entry.text()?)),
         (None, None) => None,
@@ -90,11 +87,33 @@ pub(super) fn select<'a>(
     })
 }
 
-fn unselected(
-    root: Option<&Table<'_>>,
-    permissions: Option<&Table<'_>>,
-) -> Result<Profile, ConfigError> {
-    let (Some(root), Some(permissions)) = (root, permissions) else {
+/// The network tables of the profile that one layer selects by itself, as far as that layer defines them.
+///
+/// For limits: they hold whichever profile the other layers select, and a mistake in the chain is told elsewhere.
+pub(super) fn own_tables<'a>(layer: &Table<'a>) -> Result<Vec<Table<'a>>, ConfigError> {
+    let mut tables = Vec::new();
+    let mut seen = BTreeSet::new();
+    let permissions = layer.entry("permissions").map(|entry| entry.table());
+    let (Some(permissions), Some(name)) =
+        (permissions.transpose()?, layer.entry("default_permissions"))
+    else {
+        return Ok(tables);
+    };
+    let mut next = permissions.entry(name.text()?.as_str());
+    while let Some(profile) = next.take_if(|profile| seen.insert(profile.key())) {
+        let profile = profile.table()?;
+        if let Some(network) = profile.entry("network") {
+            tables.push(network.table()?);
+        }
+        if let Some(parent) = profile.entry("extends") {
+            next = permissions.entry(parent.text()?.as_str());
+        }
+    }
+    Ok(tables)
+}
+
+fn unselected(root: &Table<'_>, permissions: Option<&Table<'_>>) -> Result<Profile, ConfigError> {
+    let Some(permissions) = permissions else {
         return Ok(Profile::Default);
     };
     let Some(first) = permissions.entries().into_iter().next() else {

@@ -6,20 +6,43 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::file::SourceFile;
+use super::layers::Layer;
 use super::*;
 
 mod data;
 mod files;
+mod hostile;
+mod narrowing;
+mod places;
 
 /// One row of a data file.
 #[derive(Debug, Default)]
 struct Case {
     title: String,
     flags: String,
-    /// `None` if there is no config file.
-    config: Option<String>,
+    /// The files by the names of their sections; `config` is the user's.
+    files: Vec<(String, String)>,
     outcome: String,
 }
+
+/// The sections of a case that are files, from the lowest layer to the highest.
+const FILES: [(&str, &str, Option<LayerKind>); 6] = [
+    ("system", "/etc/codex/config.toml", Some(LayerKind::System)),
+    ("config", "config.toml", Some(LayerKind::User)),
+    ("project", ".codex/config.toml", Some(LayerKind::Project)),
+    (
+        "inner project",
+        "inner/.codex/config.toml",
+        Some(LayerKind::Project),
+    ),
+    (
+        "managed",
+        "/etc/codex/managed_config.toml",
+        Some(LayerKind::Managed),
+    ),
+    ("requirements", "/etc/codex/requirements.toml", None),
+];
 
 #[test]
 fn keys() {
@@ -49,6 +72,21 @@ fn flags() {
 #[test]
 fn syntax() {
     check_file("syntax.txt");
+}
+
+#[test]
+fn layers() {
+    check_file("layers.txt");
+}
+
+#[test]
+fn limits() {
+    check_file("limits.txt");
+}
+
+#[test]
+fn requirements() {
+    check_file("requirements.txt");
 }
 
 #[track_caller]
@@ -96,15 +134,17 @@ fn parse_cases(text: &str) -> Vec<Case> {
         }
         if let Some(name) = line.strip_prefix("--- ") {
             section = name;
-            if section == "config" {
-                case.config = Some(String::new());
+            if FILES.iter().any(|(file, _, _)| *file == name) {
+                case.files.push((name.to_owned(), String::new()));
             }
             continue;
         }
         let into = match section {
-            "config" => case.config.as_mut().expect("made above"),
             "outcome" => &mut case.outcome,
-            other => panic!("{}: a line in section {other:?}: {line}", case.title),
+            _ => match case.files.last_mut() {
+                Some((_, text)) => text,
+                None => panic!("{}: a line in section {section:?}: {line}", case.title),
+            },
         };
         into.push_str(line);
         into.push('\n');
@@ -122,30 +162,63 @@ fn render_case(case: &Case, outcome: &str) -> String {
     } else {
         format!("--- flags {}\n", case.flags)
     };
-    let config = case
-        .config
-        .as_ref()
-        .map(|text| format!("--- config\n{text}"))
-        .unwrap_or_default();
-    format!(
-        "=== {}\n{flags}{config}--- outcome\n{outcome}\n",
-        case.title
-    )
+    let files: String = case
+        .files
+        .iter()
+        .map(|(name, text)| format!("--- {name}\n{text}"))
+        .collect();
+    format!("=== {}\n{flags}{files}--- outcome\n{outcome}\n", case.title)
 }
 
 fn outcome(case: &Case) -> String {
     let (overrides, sockets) = parse_flags(&case.flags);
-    let file = case
-        .config
-        .as_ref()
-        .map(|text| SourceFile::from_text(PathBuf::from("config.toml"), text.clone()));
-    match LoadedConfig::from_source(file.as_ref(), &overrides, sockets) {
+    match load(case, &overrides, sockets) {
         Ok(config) => render(&config),
         Err(error) => format!("{error}\n"),
     }
 }
 
-/// `macos` is no flag of the program; it stands for the platform switch.
+fn load(
+    case: &Case,
+    overrides: &Overrides,
+    sockets: UnixSockets,
+) -> Result<LoadedConfig, ConfigError> {
+    let mut layers = Layers::default();
+    for (section, path, kind) in FILES {
+        let Some((_, text)) = case.files.iter().find(|(name, _)| name == section) else {
+            continue;
+        };
+        let file = SourceFile::from_text(PathBuf::from(path), text.clone());
+        match kind {
+            Some(kind) => layers.layers.push(Layer { kind, file }),
+            None => layers.requirements = Some(file),
+        }
+    }
+    for written in &overrides.settings {
+        let file = SourceFile::from_flag(written)?;
+        layers.layers.push(Layer {
+            kind: LayerKind::Flag,
+            file,
+        });
+    }
+    layers.layers.sort_by_key(|layer| layer.kind);
+    assembly::from_layers(&layers, overrides, sockets)
+}
+
+/// One user's file and nothing else.
+fn load_text(
+    text: &str,
+    overrides: &Overrides,
+    sockets: UnixSockets,
+) -> Result<LoadedConfig, ConfigError> {
+    let case = Case {
+        files: vec![("config".to_owned(), text.to_owned())],
+        ..Case::default()
+    };
+    load(&case, overrides, sockets)
+}
+
+/// `macos` and `full-access` are no flags of the program; they stand for the platform and the session.
 fn parse_flags(flags: &str) -> (Overrides, UnixSockets) {
     let mut overrides = Overrides::default();
     let mut sockets = UnixSockets::Unsupported;
@@ -155,8 +228,13 @@ fn parse_flags(flags: &str) -> (Overrides, UnixSockets) {
             sockets = UnixSockets::Supported;
             continue;
         }
+        if flag == "full-access" {
+            overrides.access = SandboxAccess::Full;
+            continue;
+        }
         let value = words.next().unwrap_or_default().to_owned();
         match flag {
+            "-c" => overrides.settings.push(value),
             "--profile" => overrides.profile = Some(value),
             "--allow" => overrides.allow.push(value),
             "--deny" => overrides.deny.push(value),
@@ -221,6 +299,12 @@ fn render(config: &LoadedConfig) -> String {
     if sockets.supported {
         writeln!(text, "sockets supported").unwrap();
     }
+    if config.rules.pinned {
+        writeln!(text, "pinned").unwrap();
+    }
+    for limit in &config.limits {
+        writeln!(text, "limit by {}", limit.source).unwrap();
+    }
     for warning in &config.warnings {
         writeln!(text, "warning: {warning}").unwrap();
     }
@@ -232,8 +316,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in toml_like()) {
         let lines = text.lines().count().max(1) + 1;
-        let file = SourceFile::from_text(PathBuf::from("config.toml"), text.clone());
-        if let Err(error) = LoadedConfig::from_source(Some(&file), &Overrides::default(), UnixSockets::Supported) {
+        if let Err(error) = load_text(&text, &Overrides::default(), UnixSockets::Supported) {
             let line = error.line().expect("a mistake in a file has a place");
             prop_assert!(line >= 1 && line as usize <= lines, "line {} of {} in {:?}", line, lines, text);
             let shown = error.to_string();

@@ -9,6 +9,15 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::harness::{Wire, within};
 
 mod ca;
+mod commands;
+mod managed;
+
+/// Told past the test runner, so that it is counted.
+fn skip(test: &str, why: &str) {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "SKIPPED {test}: {why}").unwrap();
+}
 
 fn binary(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codex-network-proxy"));
@@ -184,6 +193,29 @@ async fn a_config_governs_and_the_mode_can_be_set() {
         answer.contains(r#""reason":"method_not_allowed""#),
         "{answer}"
     );
+    let answer = running
+        .answer("GET http://b.invalid/ HTTP/1.1\r\n\r\n")
+        .await;
+    assert!(answer.contains(r#""reason":"not_allowed""#), "{answer}");
+    assert_eq!(running.end("TERM").await.0, Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sighup_reads_the_config_again_and_ends_nothing() {
+    let home = home(
+        "default_permissions = \"p\"\n[permissions.p.network]\nenabled = true\nallowed_domains = [\"a.invalid\"]\n",
+    );
+    let mut running = Running::start(home.path(), &["-v"]).await;
+    // Nothing has changed, so only the signal can be the reason.
+    let id = running.child.id().unwrap().to_string();
+    let killed = Command::new("kill").args(["-s", "HUP", &id]).status().await;
+    assert!(killed.unwrap().success());
+    while !running
+        .line()
+        .await
+        .contains("reloaded config from config layers")
+    {}
     let answer = running
         .answer("GET http://b.invalid/ HTTP/1.1\r\n\r\n")
         .await;

@@ -211,6 +211,7 @@ impl Setup {
             .environment(Environment {
                 codex_home: Some(self.home.path().into()),
                 home: None,
+                ..Environment::default()
             });
         if self.intercept_always {
             builder = builder.intercept_always();

@@ -9,6 +9,7 @@
 
 mod cli;
 mod evidence;
+mod explain;
 mod harness;
 mod http;
 mod intercept;
@@ -16,5 +17,6 @@ mod load;
 mod parity;
 mod refusals;
 mod regressions;
+mod reload;
 mod socks;
 mod tunnels;

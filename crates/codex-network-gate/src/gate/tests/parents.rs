@@ -118,3 +118,27 @@ async fn socks_and_what_is_local_or_exempt_leave_directly() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_policy_that_wants_no_parent_uses_none() {
+    let script = || Script {
+        rules: rules(&["example.com"], &[]),
+        environment: &[("ALL_PROXY", "http://parent:1")],
+        ..Script::default()
+    };
+    let direct = || Rules {
+        direct_only: true,
+        ..rules(&["example.com"], &[])
+    };
+    for door in [Protocol::Http, Protocol::HttpsConnect] {
+        let ask = || access(door, "example.com", usual_method(door));
+        let world = script().build();
+        assert_eq!(world.judge(ask()).await.answer, "permit parent parent:1");
+        // A tunnel through a parent ends where a new policy wants none.
+        let permit = world.authorize(ask()).await.unwrap();
+        world.gate.store().replace(Policy::compile(direct()));
+        assert!(!world.gate.still_permits(&permit, usual_method(door), false));
+        let answer = world.judge(ask()).await.answer;
+        assert!(!answer.contains("parent"), "{answer}");
+    }
+}

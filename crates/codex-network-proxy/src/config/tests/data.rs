@@ -106,10 +106,7 @@ fn every_key_of_the_settings_is_a_key_of_the_table() {
     let settings = serde_json::to_value(NetworkProxySettings::default()).unwrap();
     for key in settings.as_object().unwrap().keys() {
         let text = format!("default_permissions = \"p\"\n[permissions.p.network]\n{key} = 7\n");
-        let file = SourceFile::from_text(PathBuf::from("config.toml"), text);
-        let error =
-            LoadedConfig::from_source(Some(&file), &Overrides::default(), UnixSockets::Supported)
-                .unwrap_err();
+        let error = load_text(&text, &Overrides::default(), UnixSockets::Supported).unwrap_err();
         assert!(error.message().starts_with("invalid type for"), "{error}");
         assert_eq!(
             error.key(),
@@ -137,6 +134,7 @@ fn settings_of_an_embedder_become_rules() {
     assert_eq!(
         loaded.settings,
         NetworkProxySettings {
+            allowed_domains: vec!["example.com".to_owned()],
             denied_domains: vec!["b.com".to_owned()],
             ..settings
         }

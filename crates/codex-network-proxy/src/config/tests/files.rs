@@ -18,14 +18,14 @@ fn load(environment: &Environment, config_file: Option<&Path>) -> Result<LoadedC
 fn home(path: &Path) -> Environment {
     Environment {
         home: Some(path.to_owned()),
-        codex_home: None,
+        ..Environment::default()
     }
 }
 
 fn codex_home(path: &Path) -> Environment {
     Environment {
         codex_home: Some(path.as_os_str().to_owned()),
-        home: None,
+        ..Environment::default()
     }
 }
 
@@ -57,6 +57,7 @@ fn the_file_is_found_in_either_home() {
     let environment = Environment {
         codex_home: Some(OsString::new()),
         home: Some(directory.path().to_owned()),
+        ..Environment::default()
     };
     assert_eq!(
         load(&environment, None).unwrap().profile,
@@ -189,10 +190,7 @@ fn a_hundred_thousand_patterns_are_read() {
         }
         writeln!(text, "]").unwrap();
     }
-    let file = SourceFile::from_text(PathBuf::from("config.toml"), text);
-    let loaded =
-        LoadedConfig::from_source(Some(&file), &Overrides::default(), UnixSockets::Unsupported)
-            .unwrap();
+    let loaded = load_text(&text, &Overrides::default(), UnixSockets::Unsupported).unwrap();
     assert_eq!(
         loaded.rules.denied.last().unwrap().origin.to_string(),
         "config.toml:100006"
