@@ -15,7 +15,7 @@ use codex_network_policy::{
     Source, Target, Verdict,
 };
 
-use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
+use crate::decider::{Answer, NetworkPolicyDecider, NetworkPolicyRequest, Questions, Sharing};
 use crate::evidence::{self, BlockedRequest, Evidence, Outcome, Pending};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
@@ -41,9 +41,9 @@ use note::Note;
 /// Judges every access of one proxy. Build one with [`Gate::builder`](crate::Gate::builder).
 #[derive(Debug)]
 pub struct Gate {
-    store: PolicyStore,
+    store: Arc<PolicyStore>,
     evidence: Evidence,
-    decider: Option<SharedDecider>,
+    questions: Option<Questions>,
     parents: ParentProxies,
     lookups: Arc<Lookups>,
     upstream: Upstream,
@@ -84,29 +84,36 @@ impl Refused {
     }
 }
 
+/// What a gate is put together from.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<PolicyStore>,
+    pub(crate) decider: Option<Arc<dyn NetworkPolicyDecider>>,
+    pub(crate) sharing: Sharing,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) parents: ParentProxies,
+    pub(crate) limits: Limits,
+    pub(crate) roots: TrustRoots,
+}
+
 impl Gate {
     /// Puts a gate together for [`GateBuilder`](crate::GateBuilder).
-    pub(crate) fn new(
-        policy: Policy,
-        decider: Option<SharedDecider>,
-        resolver: Arc<dyn Resolver>,
-        parents: ParentProxies,
-        limits: Limits,
-        roots: TrustRoots,
-    ) -> Self {
-        let limits = Arc::new(limits);
-        let lookups = Arc::new(Lookups::new(resolver, Arc::clone(&limits)));
+    pub(crate) fn new(parts: Parts) -> Self {
+        let limits = Arc::new(parts.limits);
+        let lookups = Arc::new(Lookups::new(parts.resolver, Arc::clone(&limits)));
         let listeners: Arc<Listeners> = Arc::default();
+        let questions = parts
+            .decider
+            .map(|decider| Questions::new(decider, parts.sharing, Arc::clone(&limits)));
         Self {
-            store: PolicyStore::new(policy),
+            store: parts.store,
             evidence: Evidence::default(),
-            decider,
-            parents,
+            questions,
+            parents: parts.parents,
             upstream: Upstream::new(
                 Arc::clone(&limits),
                 Arc::clone(&lookups),
                 Arc::clone(&listeners),
-                roots,
+                parts.roots,
             ),
             lookups,
             limits,
@@ -171,7 +178,7 @@ impl Gate {
     }
 
     fn asks_decider(&self) -> bool {
-        self.decider.is_some()
+        self.questions.is_some()
     }
 
     /// The policy in force, its generation and its changes.
@@ -245,7 +252,7 @@ impl Gate {
         host: &Host,
         port: u16,
     ) -> Result<(), Refused> {
-        let Some(decider) = &self.decider else {
+        let Some(questions) = &self.questions else {
             return Err(Refused::by_policy(
                 Reason::NotAllowed,
                 Source::BaselinePolicy,
@@ -258,7 +265,7 @@ impl Gate {
             access.client,
             access.method,
         );
-        match decider::ask(decider, request, self.limits.decider).await {
+        match questions.ask(request).await.into() {
             Answer::Allow => Ok(()),
             Answer::Refuse { decision, reason } => Err(Refused {
                 decision,

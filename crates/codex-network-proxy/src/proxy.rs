@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use codex_network_gate::{
     BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots, chain,
@@ -34,6 +34,7 @@ pub struct NetworkProxyBuilder {
     source: Source,
     overrides: Overrides,
     decider: Option<Arc<dyn NetworkPolicyDecider>>,
+    ask_about_each_request: bool,
     resolver: Option<Arc<dyn Resolver>>,
     parents: Option<ParentProxies>,
     limits: Limits,
@@ -104,6 +105,22 @@ impl NetworkProxyBuilder {
     #[must_use]
     pub fn policy_decider_arc(mut self, decider: Arc<dyn NetworkPolicyDecider>) -> Self {
         self.decider = Some(decider);
+        self
+    }
+
+    /// How long the decider may think about one question while the client's request is held; 5 minutes by default. It is
+    /// [`Limits::decider`], so a later [`NetworkProxyBuilder::limits`] replaces it.
+    #[must_use]
+    pub fn decider_timeout(mut self, limit: Duration) -> Self {
+        self.limits.decider = limit;
+        self
+    }
+
+    /// Asks the decider about each request by itself, also where equal ones wait. For a decider that tells clients
+    /// apart: otherwise its yes to one client is a yes to all who wait for the same host, port, protocol and method.
+    #[must_use]
+    pub fn ask_about_each_request(mut self) -> Self {
+        self.ask_about_each_request = true;
         self
     }
 
@@ -214,6 +231,11 @@ impl NetworkProxyBuilder {
         let gate = match self.resolver {
             Some(resolver) => gate.resolver(resolver),
             None => gate,
+        };
+        let gate = if self.ask_about_each_request {
+            gate.ask_about_each_request()
+        } else {
+            gate
         };
         Ok(NetworkProxy {
             gate: Arc::new(gate.build()),

@@ -87,6 +87,7 @@ pub(crate) struct Setup {
     roots: TrustRoots,
     home: TempDir,
     intercept_always: bool,
+    ask_about_each_request: bool,
 }
 
 impl Setup {
@@ -105,6 +106,7 @@ impl Setup {
             roots: TrustRoots::default(),
             home: tempfile::tempdir().unwrap(),
             intercept_always: false,
+            ask_about_each_request: false,
         }
     }
 
@@ -152,6 +154,12 @@ impl Setup {
 
     pub(crate) fn decider(mut self, decider: impl NetworkPolicyDecider) -> Self {
         self.decider = Some(Arc::new(decider));
+        self
+    }
+
+    /// No question is shared.
+    pub(crate) fn ask_about_each_request(mut self) -> Self {
+        self.ask_about_each_request = true;
         self
     }
 
@@ -215,6 +223,9 @@ impl Setup {
             });
         if self.intercept_always {
             builder = builder.intercept_always();
+        }
+        if self.ask_about_each_request {
+            builder = builder.ask_about_each_request();
         }
         if let Some(decider) = self.decider {
             builder = builder.policy_decider_arc(decider);
