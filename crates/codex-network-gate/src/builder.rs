@@ -8,6 +8,7 @@ use std::sync::Arc;
 use codex_network_policy::Policy;
 
 use crate::decider::{NetworkPolicyDecider, Sharing};
+use crate::evidence::{History, NetworkProxyAuditMetadata};
 use crate::gate::{Gate, Parts};
 use crate::limits::Limits;
 use crate::resolve::{Resolver, SystemResolver};
@@ -18,6 +19,8 @@ use crate::store::PolicyStore;
 /// Builds a [`Gate`].
 pub struct GateBuilder {
     store: Arc<PolicyStore>,
+    history: Option<History>,
+    metadata: NetworkProxyAuditMetadata,
     decider: Option<Arc<dyn NetworkPolicyDecider>>,
     sharing: Sharing,
     resolver: Arc<dyn Resolver>,
@@ -39,6 +42,8 @@ impl GateBuilder {
     fn new(store: Arc<PolicyStore>) -> Self {
         Self {
             store,
+            history: None,
+            metadata: NetworkProxyAuditMetadata::default(),
             decider: None,
             sharing: Sharing::default(),
             resolver: Arc::new(SystemResolver),
@@ -60,6 +65,20 @@ impl GateBuilder {
     #[must_use]
     pub fn ask_about_each_request(mut self) -> Self {
         self.sharing = Sharing::Never;
+        self
+    }
+
+    /// Keeps refusals in this history instead of one of its own, which [`Limits::history`] bounds.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// Writes this session into each audit event.
+    #[must_use]
+    pub fn audit_metadata(mut self, metadata: NetworkProxyAuditMetadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -96,6 +115,8 @@ impl GateBuilder {
     pub fn build(self) -> Gate {
         Gate::new(Parts {
             store: self.store,
+            history: self.history,
+            metadata: self.metadata,
             decider: self.decider,
             sharing: self.sharing,
             resolver: self.resolver,

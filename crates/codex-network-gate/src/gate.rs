@@ -16,7 +16,9 @@ use codex_network_policy::{
 };
 
 use crate::decider::{Answer, NetworkPolicyDecider, NetworkPolicyRequest, Questions, Sharing};
-use crate::evidence::{self, BlockedRequest, Evidence, Outcome, Pending};
+use crate::evidence::{
+    self, BlockedRequest, Evidence, History, NetworkProxyAuditMetadata, Outcome, Pending,
+};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::permit::{Grant, Permit};
@@ -87,6 +89,8 @@ impl Refused {
 /// What a gate is put together from.
 pub(crate) struct Parts {
     pub(crate) store: Arc<PolicyStore>,
+    pub(crate) history: Option<History>,
+    pub(crate) metadata: NetworkProxyAuditMetadata,
     pub(crate) decider: Option<Arc<dyn NetworkPolicyDecider>>,
     pub(crate) sharing: Sharing,
     pub(crate) resolver: Arc<dyn Resolver>,
@@ -101,12 +105,15 @@ impl Gate {
         let limits = Arc::new(parts.limits);
         let lookups = Arc::new(Lookups::new(parts.resolver, Arc::clone(&limits)));
         let listeners: Arc<Listeners> = Arc::default();
+        let history = parts
+            .history
+            .unwrap_or_else(|| History::new(limits.history));
         let questions = parts
             .decider
             .map(|decider| Questions::new(decider, parts.sharing, Arc::clone(&limits)));
         Self {
             store: parts.store,
-            evidence: Evidence::default(),
+            evidence: Evidence::new(history, parts.metadata),
             questions,
             parents: parts.parents,
             upstream: Upstream::new(
@@ -204,22 +211,28 @@ impl Gate {
         self.listeners.add(address);
     }
 
-    /// A copy of the newest refusals (at most 200), oldest first.
+    /// A copy of the newest refusals, oldest first.
     #[must_use]
     pub fn blocked_snapshot(&self) -> Vec<BlockedRequest> {
-        self.evidence.snapshot()
+        self.history().snapshot()
     }
 
-    /// Takes the newest refusals (at most 200), oldest first. The total stays.
+    /// Takes the newest refusals, oldest first. The total stays.
     #[must_use]
     pub fn drain_blocked(&self) -> Vec<BlockedRequest> {
-        self.evidence.drain()
+        self.history().drain()
     }
 
     /// How many refusals there have been.
     #[must_use]
     pub fn blocked_total(&self) -> u64 {
-        self.evidence.total()
+        self.history().total()
+    }
+
+    /// The history of refusals, to be shared or observed.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        self.evidence.history()
     }
 
     async fn judge(&self, snapshot: &Snapshot, access: &Access<'_>, approved: &mut bool) -> Judged {
