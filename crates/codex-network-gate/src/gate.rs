@@ -136,10 +136,10 @@ impl Gate {
     /// # Errors
     /// The [`Denial`], to be rendered by the door.
     pub async fn authorize(&self, access: Access<'_>) -> Result<Permit, Denial> {
-        let snapshot = self.store.current();
+        let mut snapshot = self.store.current();
         let mut approved = false;
         let mut pending = self.evidence.begin(access.facts());
-        let judged = self.judge(&snapshot, &access, &mut approved).await;
+        let judged = self.judge(&mut snapshot, &access, &mut approved).await;
         match judged {
             Ok(route) => {
                 pending.record(&Outcome {
@@ -235,9 +235,24 @@ impl Gate {
         self.evidence.history()
     }
 
-    async fn judge(&self, snapshot: &Snapshot, access: &Access<'_>, approved: &mut bool) -> Judged {
+    /// Judges by `snapshot`, or by the one in force when the decider has answered, which is then left there.
+    async fn judge(
+        &self,
+        snapshot: &mut Arc<Snapshot>,
+        access: &Access<'_>,
+        approved: &mut bool,
+    ) -> Judged {
+        let mut verdict = snapshot.policy.evaluate(&access.request());
+        let mut lifted = Err(not_allowed());
+        if let (Target::Host { host, port }, Ruling::Unlisted) = (&access.target, &verdict.outcome)
+        {
+            lifted = self.ask_decider(access, host, *port).await;
+            // A person may have thought about it for minutes. Lists that have changed meanwhile are newer than the
+            // question, and where they name the host now, the answer to it has no say.
+            *snapshot = self.store.current();
+            verdict = snapshot.policy.evaluate(&access.request());
+        }
         let policy = &snapshot.policy;
-        let verdict = policy.evaluate(&access.request());
         match (&access.target, &verdict.outcome) {
             (Target::Unix(path), Ruling::Allow) => socket_route(path, self.limits.lookup).await,
             (Target::Unix(path), Ruling::Unlisted) => {
@@ -247,7 +262,7 @@ impl Gate {
                 self.way_to(policy, access, host, *port).await
             }
             (Target::Host { host, port }, Ruling::Unlisted) => {
-                self.ask_decider(access, host, *port).await?;
+                lifted?;
                 *approved = true;
                 let verdict = policy.evaluate_approved(&access.request());
                 match &verdict.outcome {
@@ -266,10 +281,7 @@ impl Gate {
         port: u16,
     ) -> Result<(), Refused> {
         let Some(questions) = &self.questions else {
-            return Err(Refused::by_policy(
-                Reason::NotAllowed,
-                Source::BaselinePolicy,
-            ));
+            return Err(not_allowed());
         };
         let request = NetworkPolicyRequest::for_access(
             access.protocol,
@@ -395,6 +407,11 @@ impl Gate {
         });
         Denial::new(reason, decision, source, access)
     }
+}
+
+/// What the allowlist says to a host that it does not name.
+fn not_allowed() -> Refused {
+    Refused::by_policy(Reason::NotAllowed, Source::BaselinePolicy)
 }
 
 /// The permit for an access that may take this route.
