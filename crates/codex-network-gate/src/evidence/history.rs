@@ -122,6 +122,14 @@ impl History {
         }
     }
 
+    /// Keeps at most so many entries from now on.
+    pub fn keep(&self, most: usize) {
+        let mut ring = self.ring();
+        ring.most = most;
+        let surplus = ring.entries.len().saturating_sub(most);
+        ring.entries.drain(..surplus);
+    }
+
     /// A copy of the entries, oldest first.
     #[must_use]
     pub fn snapshot(&self) -> Vec<BlockedRequest> {

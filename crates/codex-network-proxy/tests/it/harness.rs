@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use codex_network_proxy::config::{Environment, UnixSockets};
 use codex_network_proxy::{
-    BlockedRequest, Limits, NetworkPolicyDecider, NetworkProxy, NetworkProxyConfig,
-    NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, BlockedRequestObserver, Limits, NetworkPolicyDecider, NetworkProxy,
+    NetworkProxyConfig, NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -88,6 +88,7 @@ pub(crate) struct Setup {
     home: TempDir,
     intercept_always: bool,
     ask_about_each_request: bool,
+    observer: Option<Arc<dyn BlockedRequestObserver>>,
 }
 
 impl Setup {
@@ -107,6 +108,7 @@ impl Setup {
             home: tempfile::tempdir().unwrap(),
             intercept_always: false,
             ask_about_each_request: false,
+            observer: None,
         }
     }
 
@@ -160,6 +162,12 @@ impl Setup {
     /// No question is shared.
     pub(crate) fn ask_about_each_request(mut self) -> Self {
         self.ask_about_each_request = true;
+        self
+    }
+
+    /// Is told of each refusal.
+    pub(crate) fn observer(mut self, observer: impl BlockedRequestObserver) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -226,6 +234,9 @@ impl Setup {
         }
         if self.ask_about_each_request {
             builder = builder.ask_about_each_request();
+        }
+        if let Some(observer) = self.observer {
+            builder = builder.blocked_request_observer_arc(observer);
         }
         if let Some(decider) = self.decider {
             builder = builder.policy_decider_arc(decider);
