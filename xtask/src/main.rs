@@ -1,7 +1,7 @@
-//! The developer's commands: `cargo xtask check | ci | tidy`.
+//! The developer's commands: `cargo xtask check | ci | tidy | api`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
-//! compiler cannot hold, `tidy` holds. Nothing here ships, and nothing here is needed to build or use the proxy.
+//! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here is needed to build or use the proxy.
 
 #![expect(
     clippy::print_stdout,
@@ -9,6 +9,7 @@
     reason = "a command line program for developers"
 )]
 
+mod api;
 mod budget;
 mod ci;
 mod step;
@@ -23,9 +24,11 @@ Usage: cargo xtask <command>
 Commands:
   check   Before every commit: format, clippy, unit tests (under a minute when warm)
   ci      What .ci/run and the workflow call: format, tidy, clippy, docs, all tests, the library
-          without default features, dependency bans, budgets, the release binary
+          without default features, the public interface, dependency bans, budgets, the release
+          binary
   tidy    Floors between modules, counts that keep the gate the only way out, house indicators,
           machine paths, links between documents
+  api     Writes docs/api/ anew: everything that other programs can name in the three crates
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         ["check"] => ci::check(&root),
         ["ci"] => ci::ci(&root),
         ["tidy"] => tidy::run(&root),
+        ["api"] => api::write(&root),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -47,7 +51,7 @@ fn main() -> ExitCode {
             eprint!("{HELP}");
             return ExitCode::from(2);
         }
-        [command @ ("check" | "ci" | "tidy"), more, ..] => {
+        [command @ ("check" | "ci" | "tidy" | "api"), more, ..] => {
             eprintln!("error: `{command}` takes no arguments, found `{more}`\n\n{HELP}");
             return ExitCode::from(2);
         }
