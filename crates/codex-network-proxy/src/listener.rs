@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::drain;
+
 pub(crate) mod http;
 pub(crate) mod socks5;
 
@@ -76,7 +78,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = began_draining(&mut draining) => break,
+                () = drain::began(&mut draining) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &slots) => accepted,
             };
@@ -110,11 +112,6 @@ impl Listener {
             connections.shutdown().await;
         }
     }
-}
-
-/// Returns when draining began, or when nobody is left to say so.
-pub(crate) async fn began_draining(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 type Slot = tokio::sync::OwnedSemaphorePermit;
