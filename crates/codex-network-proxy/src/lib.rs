@@ -33,6 +33,9 @@ pub mod client_env;
 pub mod config;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod intercept;
 mod listener;
