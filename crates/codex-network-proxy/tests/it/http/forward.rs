@@ -53,6 +53,11 @@ async fn an_empty_path_and_a_query_without_path_reach_the_origin_as_slash() {
     for (target, path) in [
         ("http://origin.test:PORT", "/"),
         ("http://origin.test:PORT?q", "/?q"),
+        // The fragment is no part of a request; what is left of the target is empty.
+        ("http://origin.test:PORT#", "/"),
+        ("http://origin.test:PORT#/a", "/"),
+        ("http://origin.test:PORT?#/a", "/?"),
+        ("http://origin.test:PORT/a#b", "/a"),
     ] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: origin.test:PORT\r\n\r\n");
         let expected = format!("GET {path} HTTP/1.1\r\nHost: origin.test:PORT\r\n\r\n");
