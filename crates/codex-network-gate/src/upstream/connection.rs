@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::fingerprint::Fingerprint;
+#[cfg(target_os = "linux")]
+use crate::splice::Socket;
 
 /// A stream to the target of a permit, or to the parent proxy.
 #[derive(Debug)]
@@ -73,6 +75,16 @@ impl Connection {
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
+    }
+
+    /// The socket, where bytes may go in and out of it without passing through us: bare TCP, with nothing read ahead.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn socket(&self) -> Option<Socket<'_>> {
+        match &self.io {
+            Io::Tcp(stream) if self.early.is_empty() => Some(Socket::from(stream)),
+            Io::Tcp(_) | Io::Tls(_) | Io::Nested(_) | Io::Unix(_) => None,
+        }
     }
 
     /// Whether the target has chosen HTTP/2 in its TLS.
