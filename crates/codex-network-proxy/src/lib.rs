@@ -35,6 +35,9 @@ mod deadline;
 mod drain;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod intercept;
 mod listener;

@@ -198,6 +198,8 @@ pub(crate) fn forwardable(
             .uri
             .path_and_query()
             .cloned()
+            // Before a fragment it can be there and empty: it reads as a slash, and the library writes nothing at all.
+            .filter(|path| path.as_str() != "/")
             .unwrap_or(PathAndQuery::from_static("/")),
     );
     Ok(())

@@ -6,6 +6,7 @@ mod fields;
 mod forward;
 mod framing;
 mod parents;
+mod readings;
 #[cfg(unix)]
 mod sockets;
 mod upgrade;
