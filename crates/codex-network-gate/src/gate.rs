@@ -29,12 +29,14 @@ use crate::upstream::Upstream;
 mod access;
 mod denial;
 mod explain;
+mod help;
 mod inside;
 mod note;
 
 pub use access::Access;
 pub use denial::Denial;
 pub use explain::{Explained, Explanation, LookUp};
+pub use help::Help;
 pub use inside::{Breach, ClientHello, HelloName, InnerRequest, Proof};
 use note::Note;
 
@@ -373,7 +375,8 @@ impl Gate {
                 .then(|| policy.mode()),
             note: note.is_some().then_some(&note),
         });
-        Denial::new(reason, decision, source, access)
+        let help = Help::of(&note);
+        Denial::new(reason, decision, source, access, help)
     }
 }
 

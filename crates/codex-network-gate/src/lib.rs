@@ -52,8 +52,8 @@ pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
 pub use fingerprint::Fingerprint;
 pub use gate::{
-    Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, InnerRequest,
-    LookUp, Proof,
+    Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, Help,
+    InnerRequest, LookUp, Proof,
 };
 pub use limits::Limits;
 pub use permit::Permit;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, inside};
-use crate::exchange::refusal::{self, Door};
+use crate::exchange::refusal::{self, Door, Reader};
 use crate::exchange::{Answered, Exchange, ExchangeError, Switched};
 use crate::watch::Watch;
 
@@ -47,17 +47,18 @@ impl From<Response<Body>> for Reply {
 impl Session {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Reply {
         let (mut parts, body) = request.into_parts();
+        let reader = Reader::at(Door::Inside, &parts.headers);
         if parts.method == Method::CONNECT {
-            return self.refuse(Breach::InnerConnect, &parts.method);
+            return self.refuse(Breach::InnerConnect, &parts.method, reader);
         }
         let tunnel = &self.watch.permit;
         if !inside::names_only(&parts, tunnel.target()) {
-            return self.refuse(Breach::HostMismatch, &parts.method);
+            return self.refuse(Breach::HostMismatch, &parts.method, reader);
         }
         // What is left of a body would be the upgraded connection's first bytes, or lost.
         let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
         if let Err(what) = inside::write_for(&mut parts, tunnel.target(), upgrade.clone()) {
-            return refusal::bad_request(what).into();
+            return refusal::bad_request(what, reader).into();
         }
         let judged = self.gate().authorize_within(
             tunnel,
@@ -68,16 +69,16 @@ impl Session {
         );
         let permit = match judged {
             Ok(permit) => permit,
-            Err(denial) => return refusal::denied(&denial, Door::Inside).into(),
+            Err(denial) => return refusal::denied(&denial, reader).into(),
         };
         let turn = Arc::clone(&self.turns).acquire_owned();
         let Ok(Ok(turn)) = timeout(self.gate().limits().response_head, turn).await else {
-            return refusal::upstream_failure(&ExchangeError::Timeout, Door::Inside).into();
+            return refusal::upstream_failure(&ExchangeError::Timeout, reader).into();
         };
         let request = Request::from_parts(parts, body);
         let answered = self
             .exchange
-            .answer(&permit, request, upgrade.as_ref(), self.offer, Door::Inside)
+            .answer(&permit, request, upgrade.as_ref(), self.offer, reader)
             .await;
         match answered {
             Answered::Response(response) => response.map(|body| body.holding(turn)).into(),
@@ -92,10 +93,10 @@ impl Session {
         &self.watch.gate
     }
 
-    fn refuse(&self, breach: Breach, method: &Method) -> Reply {
+    fn refuse(&self, breach: Breach, method: &Method, reader: Reader) -> Reply {
         let denial = self
             .gate()
             .refuse_breach(&self.watch.permit, breach, Some(method.as_str()));
-        refusal::breach(&denial).into()
+        refusal::breach(&denial, reader).into()
     }
 }
