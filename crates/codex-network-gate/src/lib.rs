@@ -36,6 +36,7 @@ mod fingerprint;
 mod gate;
 mod limits;
 mod listeners;
+mod meter;
 mod permit;
 mod resolve;
 mod roots;
@@ -56,6 +57,10 @@ pub use gate::{
     InnerRequest, LookUp, Proof,
 };
 pub use limits::Limits;
+pub use meter::{
+    BOUNDS, Counter, DOORS, Decisions, GateMeters, Gauge, Held, Histogram, Observed, Outcomes,
+    Traffic,
+};
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};
 pub use roots::TrustRoots;

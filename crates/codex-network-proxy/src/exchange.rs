@@ -27,6 +27,7 @@ pub(crate) mod refusal;
 mod request_body;
 mod switched;
 
+use crate::meters::Meters;
 use body::{Body, ResponseBody};
 pub(crate) use failure::ExchangeError;
 use line::{Line, Unanswered};
@@ -43,9 +44,9 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, meters: Arc<Meters>) -> Self {
         let limits = gate.limits();
-        let pool = Pool::new(limits.pooled_connections, limits.pooled_idle);
+        let pool = Pool::new(limits.pooled_connections, limits.pooled_idle, meters);
         Self {
             gate,
             pool: Arc::new(pool),
@@ -187,6 +188,7 @@ impl Exchange {
         let shared =
             !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
         if shared && let Some((mut line, rested)) = self.kept(&key, permit).await {
+            self.pool.meters().reused.increment();
             // Origins close connections after one answer, or that rest; those in use need no copy of the request.
             let in_use = line.proven && rested < AT_REST;
             line.proven = true;
@@ -206,6 +208,7 @@ impl Exchange {
                 },
             }
         }
+        self.pool.meters().opened.increment();
         let mut line = self.open(permit, offer).await?;
         if shared && let Some(line) = line.share() {
             self.pool.put(key.clone(), line);

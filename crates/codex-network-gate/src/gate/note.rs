@@ -82,6 +82,9 @@ impl fmt::Display for Note<'_> {
             (Reason::NotAllowed, Target::Host { host, .. }) => {
                 write!(f, "to allow it, add \"{host}\" to allowed_domains")
             }
+            (Reason::NotAllowed, Target::Unix(_)) if self.own_listener => {
+                f.write_str("it is a listener of this proxy, which is never a target")
+            }
             // The path came in a header, so it may hold a secret and stays out of the log.
             (Reason::NotAllowed, Target::Unix(_)) => {
                 f.write_str("to allow it, add its path to allow_unix_sockets")

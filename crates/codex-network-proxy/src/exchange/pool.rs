@@ -13,6 +13,7 @@ use codex_network_policy::Target;
 use tokio::time::Instant;
 
 use super::line::Line;
+use crate::meters::{Meters, PoolMeters};
 
 /// How many exchanges share a connection of HTTP/2 at most. Origins allow a hundred and more.
 const MOST_SHARERS: usize = 64;
@@ -45,6 +46,7 @@ pub(super) struct Pool {
     idle: Mutex<Idle>,
     most: usize,
     longest: Duration,
+    meters: Arc<Meters>,
 }
 
 #[derive(Debug, Default)]
@@ -54,12 +56,17 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(most: usize, longest: Duration) -> Self {
+    pub(super) fn new(most: usize, longest: Duration, meters: Arc<Meters>) -> Self {
         Self {
             idle: Mutex::default(),
             most,
             longest,
+            meters,
         }
+    }
+
+    pub(super) fn meters(&self) -> &PoolMeters {
+        &self.meters.pool
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -85,6 +92,7 @@ impl Pool {
             if !line.is_http2() {
                 let (line, _) = lines.remove(place);
                 *count -= 1;
+                self.meters.pool.kept.set(*count);
                 return Some((line, rested));
             }
             // One that is full is left to those who are on it, so that they cannot keep others waiting.
@@ -126,12 +134,15 @@ impl Pool {
                 .entry(key)
                 .or_default()
                 .push((line, Instant::now()));
+            self.meters.pool.kept.set(idle.count);
         }
     }
 
     /// Closes what has been idle for too long, or was closed by its origin.
     pub(super) fn sweep(&self) {
-        self.idle().sweep(self.longest);
+        let mut idle = self.idle();
+        idle.sweep(self.longest);
+        self.meters.pool.kept.set(idle.count);
     }
 }
 
