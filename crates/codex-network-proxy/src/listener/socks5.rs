@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
 use super::Serve;
 use crate::drain;
+use crate::meters::Meters;
 use crate::tunnel::Tunnel;
 
 pub(crate) mod association;
@@ -34,12 +35,17 @@ pub(crate) struct SocksListener {
     gate: Arc<Gate>,
     /// Whether UDP ASSOCIATE is offered, and how many associations there may be.
     associations: Option<Arc<Semaphore>>,
+    meters: Arc<Meters>,
 }
 
 impl SocksListener {
-    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool, meters: Arc<Meters>) -> Self {
         let associations = offer_udp.then(|| Arc::new(Semaphore::new(gate.limits().associations)));
-        Self { gate, associations }
+        Self {
+            gate,
+            associations,
+            meters,
+        }
     }
 }
 
@@ -149,6 +155,7 @@ impl SocksListener {
             tracing::warn!(%client, "too many UDP associations; refusing one");
             return self.refuse(stream, Reply::GeneralFailure).await;
         };
+        let _open = self.meters.associations.hold();
         tokio::select! {
             ended = udp::serve(&self.gate, stream, client, announced_port) => {
                 if let Err(error) = ended {
