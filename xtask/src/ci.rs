@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::step::{Steps, cargo};
-use crate::{api, budget, tidy};
+use crate::{api, budget, fuzz, tidy};
 
 const CLIPPY: [&str; 6] = [
     "clippy",
@@ -51,6 +51,7 @@ pub(crate) fn ci(root: &Path) -> bool {
         "--lib",
     ];
     steps.cargo("library without features", &library, &[]);
+    steps.check("fuzz targets", fuzz::smoke);
     if has_cargo_deny(root) {
         steps.cargo(
             "dependencies",

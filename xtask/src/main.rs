@@ -1,7 +1,8 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | api`.
+//! The developer's commands: `cargo xtask check | ci | tidy | api | fuzz | defences`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
-//! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here is needed to build or use the proxy.
+//! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here
+//! is needed to build or use the proxy.
 
 #![expect(
     clippy::print_stdout,
@@ -12,6 +13,8 @@
 mod api;
 mod budget;
 mod ci;
+mod defences;
+mod fuzz;
 mod step;
 mod tidy;
 
@@ -29,6 +32,9 @@ Commands:
   tidy    Floors between modules, counts that keep the gate the only way out, house indicators,
           machine paths, links between documents
   api     Writes docs/api/ anew: everything that other programs can name in the three crates
+  fuzz    All targets of fuzz/, ten minutes each; `fuzz TARGET [SECONDS]` one of them; `fuzz smoke`
+          the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
+  defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -43,6 +49,18 @@ fn main() -> ExitCode {
         ["ci"] => ci::ci(&root),
         ["tidy"] => tidy::run(&root),
         ["api"] => api::write(&root),
+        ["defences"] => defences::run(&root, None),
+        ["defences", row] => defences::run(&root, Some(row)),
+        ["fuzz", words @ ..] => match fuzz::run(&root, words) {
+            Some(good) => good,
+            None => {
+                let targets = fuzz::TARGETS.join(", ");
+                eprintln!(
+                    "error: `fuzz` takes `smoke`, `minimise`, or a target and seconds ({targets})\n\n{HELP}"
+                );
+                return ExitCode::from(2);
+            }
+        },
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

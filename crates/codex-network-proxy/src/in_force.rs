@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::{Difference, Edit, EditError, Edited, LoadedConfig};
 use crate::error::{Error, ErrorKind};
+use crate::meters::ReloadMeters;
 
 mod signing;
 
@@ -52,6 +53,7 @@ pub(crate) struct InForce {
     status: watch::Sender<PolicyStatus>,
     /// How far TLS can be opened, whatever a configuration wants. Its lock is held for a change.
     interception: Mutex<Interception>,
+    reloads: Arc<ReloadMeters>,
 }
 
 /// What is to come into force, compiled aside.
@@ -77,6 +79,7 @@ impl InForce {
                 failure: None,
             }),
             interception: Mutex::new(interception),
+            reloads: Arc::default(),
         }
     }
 
@@ -90,6 +93,11 @@ impl InForce {
 
     pub(crate) fn status(&self) -> watch::Receiver<PolicyStatus> {
         self.status.subscribe()
+    }
+
+    /// What came of reloads, for the metrics.
+    pub(crate) fn reloads(&self) -> &Arc<ReloadMeters> {
+        &self.reloads
     }
 
     fn changing(&self) -> MutexGuard<'_, Interception> {
@@ -163,6 +171,8 @@ impl InForce {
         for warning in warnings.filter(|it| !replaced.warnings.contains(it)) {
             tracing::warn!("{warning}");
         }
+        self.reloads.taken_up.increment();
+        self.reloads.failing.set(0);
         tracing::info!("reloaded config from {source}");
         // To free a hundred thousand entries takes longer than a request may wait.
         drop(tokio::task::spawn_blocking(move || {
@@ -177,6 +187,8 @@ impl InForce {
         if known {
             return;
         }
+        self.reloads.failed.increment();
+        self.reloads.failing.set(1);
         tracing::warn!("failed to reload config from {source}: {message}; keeping previous config");
         self.status
             .send_modify(|status| status.failure = Some(message));

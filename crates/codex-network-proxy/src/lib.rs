@@ -33,12 +33,19 @@ mod args;
 pub mod authority;
 pub mod client_env;
 pub mod config;
+mod deadline;
+mod drain;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod in_force;
 mod intercept;
 mod listener;
+mod meters;
+pub mod metrics;
 mod patience;
 mod proxy;
 mod relay;
@@ -68,6 +75,7 @@ pub use config::{
 };
 pub use error::{Error, ErrorKind};
 pub use in_force::PolicyStatus;
+pub use metrics::{BearerToken, Metrics, MetricsEndpoint};
 pub use proxy::builder::NetworkProxyBuilder;
 pub use proxy::{NetworkProxy, NetworkProxyHandle};
 pub use shared::{ConfigReloader, ConfigState, NetworkProxyState, build_config_state};

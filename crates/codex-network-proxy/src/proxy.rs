@@ -23,10 +23,13 @@ use crate::in_force::{PolicyStatus, Requests};
 use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
+use crate::meters::Meters;
+use crate::metrics::MetricsEndpoint;
 use crate::reload::Reload;
 use crate::shared::NetworkProxyState;
 
 pub(crate) mod builder;
+mod evidence;
 mod handle;
 
 pub use handle::NetworkProxyHandle;
@@ -44,6 +47,8 @@ pub struct NetworkProxy {
     allow_unix_sockets: Arc<[String]>,
     dangerously_allow_all_unix_sockets: bool,
     stays: bool,
+    meters: Arc<Meters>,
+    metrics: Vec<MetricsEndpoint>,
 }
 
 /// Sockets that were bound when the proxy was built, for its first run.
@@ -228,17 +233,30 @@ impl NetworkProxy {
             (None, None) => None,
         };
         let leaves = self.state.signing();
-        let leaves = leaves.map(|signing| Leaves::new(Arc::clone(&signing.authority)));
+        let leaves = leaves
+            .map(|signing| Leaves::new(Arc::clone(&signing.authority), Arc::clone(&self.meters)));
         let leaves = leaves
             .transpose()
             .map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
-        let service = HttpListener::new(Arc::clone(&self.gate), leaves);
+        self.serve_metrics(&mut tasks, &draining)?;
+        let service = HttpListener::new(Arc::clone(&self.gate), leaves, Arc::clone(&self.meters));
         tasks.spawn(service.clone().close_idle(draining.clone()));
-        tasks.spawn(http.run(service, Arc::clone(&slots), draining.clone(), limits.drain));
+        tasks.spawn(http.run(
+            service,
+            Arc::clone(&slots),
+            draining.clone(),
+            limits.drain,
+            Arc::clone(&self.meters.http),
+        ));
         tracing::info!("HTTP proxy listening on {}", bound.http);
         if let (Some(listener), Some(address)) = (socks, bound.socks) {
-            let service = SocksListener::new(Arc::clone(&self.gate), self.offers_udp);
-            tasks.spawn(listener.run(service, slots, draining, limits.drain));
+            let service = SocksListener::new(
+                Arc::clone(&self.gate),
+                self.offers_udp,
+                Arc::clone(&self.meters),
+            );
+            let meters = Arc::clone(&self.meters.socks);
+            tasks.spawn(listener.run(service, slots, draining, limits.drain, meters));
             tracing::info!("SOCKS5 proxy listening on {address}");
             if self.gate.store().current().policy.mode() == Mode::Limited {
                 tracing::info!(

@@ -71,6 +71,13 @@ pub(super) fn of(item: &Item, impls: &[&ItemImpl]) -> Vec<String> {
     }
 }
 
+/// `#[doc(hidden)]`: public for a reason that is nobody else's business.
+pub(super) fn is_hidden(attributes: &[Attribute]) -> bool {
+    attributes
+        .iter()
+        .any(|attribute| text(attribute) == "#[doc(hidden)]")
+}
+
 fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }

@@ -86,6 +86,7 @@ impl<'a> Crate<'a> {
         for item in self.items(path) {
             if let Item::Mod(module) = item
                 && is_public(&module.vis)
+                && !lines::is_hidden(&module.attrs)
             {
                 let inner = [path.as_slice(), &[module.ident.to_string()]].concat();
                 self.module(&inner, &format!("{named}::{}", module.ident), lines);

@@ -5,7 +5,11 @@ use super::*;
 
 impl Default for Evidence {
     fn default() -> Self {
-        Self::new(History::new(200), NetworkProxyAuditMetadata::default())
+        Self::new(
+            History::new(200),
+            NetworkProxyAuditMetadata::default(),
+            Arc::default(),
+        )
     }
 }
 
@@ -532,6 +536,7 @@ fn the_session_stands_behind_the_time_in_its_order() {
             model: text("m"),
             slug: None,
         },
+        Arc::default(),
     );
     let target = host("a.test", 80);
     let (capture, _guard) = Capture::start();

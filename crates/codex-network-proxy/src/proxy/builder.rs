@@ -19,6 +19,8 @@ use crate::config::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::in_force::Signing;
+use crate::meters::Meters;
+use crate::metrics::MetricsEndpoint;
 use crate::shared::NetworkProxyState;
 
 /// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
@@ -39,6 +41,7 @@ pub struct NetworkProxyBuilder {
     roots: TrustRoots,
     environment: Option<Environment>,
     intercept_always: bool,
+    pub(super) metrics: Vec<MetricsEndpoint>,
 }
 
 /// Where the settings come from.
@@ -235,6 +238,7 @@ impl NetworkProxyBuilder {
         let chooses_ports = matches!(self.source, Source::Shared(_)) && !self.unmanaged;
         let http_chosen = self.overrides.http_addr.is_none();
         let stays = self.stays;
+        let metrics = std::mem::take(&mut self.metrics);
         let socks_chosen = self.overrides.socks_addr.is_none();
         let state = self.take_state()?;
         let config = state.in_force().config();
@@ -260,6 +264,8 @@ impl NetworkProxyBuilder {
             allow_unix_sockets: config.settings.allow_unix_sockets.as_slice().into(),
             dangerously_allow_all_unix_sockets: config.settings.dangerously_allow_all_unix_sockets,
             stays,
+            meters: Arc::new(Meters::new(Arc::clone(state.in_force().reloads()))),
+            metrics,
             state,
         };
         if chooses_ports && config.disabled.is_none() {

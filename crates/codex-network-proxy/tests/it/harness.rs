@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use codex_network_proxy::config::{Environment, UnixSockets};
 use codex_network_proxy::{
-    BlockedRequest, BlockedRequestObserver, Limits, NetworkPolicyDecider, NetworkProxy,
-    NetworkProxyConfig, NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, BlockedRequestObserver, Limits, MetricsEndpoint, NetworkPolicyDecider,
+    NetworkProxy, NetworkProxyConfig, NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -89,6 +89,7 @@ pub(crate) struct Setup {
     intercept_always: bool,
     ask_about_each_request: bool,
     observer: Option<Arc<dyn BlockedRequestObserver>>,
+    metrics: Option<MetricsEndpoint>,
 }
 
 impl Setup {
@@ -109,6 +110,7 @@ impl Setup {
             intercept_always: false,
             ask_about_each_request: false,
             observer: None,
+            metrics: None,
         }
     }
 
@@ -209,7 +211,17 @@ impl Setup {
         self
     }
 
+    /// Serves metrics here.
+    pub(crate) fn metrics(mut self, endpoint: MetricsEndpoint) -> Self {
+        self.metrics = Some(endpoint);
+        self
+    }
+
     pub(crate) async fn start(self) -> World {
+        self.try_start().await.unwrap()
+    }
+
+    pub(crate) async fn try_start(self) -> Result<World, codex_network_proxy::Error> {
         let audit = Audit::start();
         let script = Arc::new(self.script);
         let scripted: Arc<dyn Resolver> = Arc::clone(&script) as _;
@@ -238,18 +250,21 @@ impl Setup {
         if let Some(observer) = self.observer {
             builder = builder.blocked_request_observer_arc(observer);
         }
+        if let Some(endpoint) = self.metrics {
+            builder = builder.metrics_endpoint(endpoint);
+        }
         if let Some(decider) = self.decider {
             builder = builder.policy_decider_arc(decider);
         }
-        let proxy = builder.build().await.unwrap();
-        let handle = proxy.run().await.unwrap();
-        World {
+        let proxy = builder.build().await?;
+        let handle = proxy.run().await?;
+        Ok(World {
             proxy,
             handle: Some(handle),
             script,
             audit,
             home: self.home,
-        }
+        })
     }
 }
 
