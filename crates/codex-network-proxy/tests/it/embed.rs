@@ -7,7 +7,7 @@ use codex_network_proxy::{
     NetworkProxyHandle, NetworkProxySettings, NetworkProxyState, ParentProxies, build_config_state,
 };
 
-use crate::harness::{Answer, Audit, Script, Wire};
+use crate::harness::{Answer, Audit, Nobody, Script, Wire};
 
 mod apart;
 mod asking;
@@ -137,10 +137,11 @@ fn names() -> Script {
     script
 }
 
-/// Whether a request to port 9 of this machine, where nobody listens, is permitted; its answer then is 502.
+/// Whether a request is permitted that leads to nobody; its answer then is 502.
 async fn permits(proxy: &NetworkProxy, host: &str) -> bool {
+    let nobody = Nobody::listens();
     let mut client = Wire::connect(proxy.http_addr()).await;
-    let request = format!("GET http://{host}:9/ HTTP/1.1\r\n\r\n");
+    let request = format!("GET http://{host}:{}/ HTTP/1.1\r\n\r\n", nobody.port);
     client.send(request).await;
     let answer = client.message().await;
     assert!(
