@@ -14,7 +14,7 @@ use codex_network_gate::{
     BlockedRequest, Gate, Limits, NetworkPolicyDecider, ParentProxies, Resolver, TrustRoots, chain,
 };
 use codex_network_policy::{Interception, Mode, Policy};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::authority::leaf::Leaves;
@@ -23,9 +23,9 @@ use crate::config::{
     Environment, ListenerAddresses, LoadedConfig, NetworkProxyConfig, Overrides, UnixSockets,
 };
 use crate::error::{Error, ErrorKind};
-use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
+use crate::listener::{Listener, Slots};
 use crate::reload::{self, PolicyStatus, Reload, Requests};
 
 /// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
@@ -404,7 +404,11 @@ impl NetworkProxy {
             });
         }
         let limits = self.gate.limits();
-        let slots = Arc::new(Semaphore::new(limits.connections));
+        let slots = Slots::new(
+            "connections",
+            limits.connections,
+            limits.connections_per_client,
+        );
         let (http, address) = self.bind("HTTP", self.configured.http)?;
         bound.http = address;
         let socks = match self.configured.socks {
