@@ -31,6 +31,8 @@
 pub mod authority;
 pub mod client_env;
 pub mod config;
+mod deadline;
+mod drain;
 mod error;
 mod exchange;
 #[cfg(fuzzing)]

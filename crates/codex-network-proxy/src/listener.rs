@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::drain;
+
 pub(crate) mod http;
 mod slots;
 pub(crate) mod socks5;
@@ -80,7 +82,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = began_draining(&mut draining) => break,
+                () = drain::began(&mut draining) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &slots) => accepted,
             };
@@ -116,11 +118,6 @@ impl Listener {
             connections.shutdown().await;
         }
     }
-}
-
-/// Returns when draining began, or when nobody is left to say so.
-pub(crate) async fn began_draining(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Waits for a free slot first, so that what cannot be served waits in the system's queue and costs us nothing.

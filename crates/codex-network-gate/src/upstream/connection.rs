@@ -175,7 +175,11 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(|stream| stream.poll_write_vectored(cx, slices))
+        // One slice by itself is written more cheaply.
+        match slices {
+            [only] => self.poll_write(cx, only),
+            _ => self.poll_io(|stream| stream.poll_write_vectored(cx, slices)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

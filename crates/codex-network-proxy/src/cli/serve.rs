@@ -17,7 +17,7 @@ use super::keep::Keeper;
 use super::log::Log;
 use super::shell::Shell;
 use super::signals::{Signal, Signals};
-use super::{describe, open_files};
+use super::{describe, open_files, runtime};
 
 pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), Failure> {
     let sockets = UnixSockets::of_platform();
@@ -29,10 +29,7 @@ pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), F
         return Ok(());
     }
     let limits = open_files::limits();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
+    let runtime = runtime::start()?;
     let served = runtime.block_on(serve(config, &environment, limits, quiet, log));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();

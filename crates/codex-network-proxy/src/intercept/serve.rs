@@ -25,6 +25,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::leftovers::Leftovers;
 use super::session::{Reply, Session};
+use crate::deadline::HeadTimer;
+use crate::drain;
 use crate::exchange::body::Body;
 use crate::exchange::{Switched, into_stream};
 use crate::relay::Relay;
@@ -74,7 +76,7 @@ where
 async fn serve_http1<S>(
     session: Arc<Session>,
     stream: TlsStream<S>,
-    draining: watch::Receiver<bool>,
+    mut draining: watch::Receiver<bool>,
     exit: Arc<Mutex<Option<Exit>>>,
 ) -> io::Result<()>
 where
@@ -100,16 +102,16 @@ where
         }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::new())
         .header_read_timeout(limits.request_head)
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = began(draining) => {
+    let ended = match drain::unless_begun(connection.as_mut(), &mut draining).await {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -197,17 +199,12 @@ fn leave_body_out(response: &mut Response<Body>) {
 }
 
 /// Returns when no request has been heard for `quiet`, or the proxy drains.
-async fn ends(heard: &Notify, quiet: Duration, draining: watch::Receiver<bool>) {
+async fn ends(heard: &Notify, quiet: Duration, mut draining: watch::Receiver<bool>) {
     let quieted = async { while timeout(quiet, heard.notified()).await.is_ok() {} };
     tokio::select! {
         () = quieted => {}
-        () = began(draining) => {}
+        () = drain::began(&mut draining) => {}
     }
-}
-
-/// Returns when draining began, or when nobody is left to say so.
-async fn began(mut draining: watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Relays what became of an upgraded connection.

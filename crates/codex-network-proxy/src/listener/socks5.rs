@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
-use super::{Serve, Slots, began_draining};
+use super::{Serve, Slots};
+use crate::drain;
 use crate::tunnel::Tunnel;
 
 pub(crate) mod association;
@@ -54,7 +55,7 @@ impl Serve for SocksListener {
         let limit = self.gate.limits().handshake;
         let handshake = tokio::select! {
             handshake = timeout(limit, Box::pin(handshake(&mut stream))) => handshake,
-            () = began_draining(&mut draining) => return,
+            () = drain::began(&mut draining) => return,
         };
         let (request, early) = match handshake {
             Ok(Ok(Some(asked))) => asked,
@@ -156,7 +157,7 @@ impl SocksListener {
                     tracing::debug!(%error, "a UDP association ended");
                 }
             }
-            () = began_draining(draining) => {}
+            () = drain::began(draining) => {}
         }
     }
 }
