@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | fuzz | defences`.
+//! The developer's commands: `cargo xtask check | ci | tidy | fuzz | defences | soak`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
 //! compiler cannot hold, `tidy` holds. Nothing here ships, and nothing here is needed to build or use the proxy.
@@ -13,6 +13,7 @@ mod budget;
 mod ci;
 mod defences;
 mod fuzz;
+mod soak;
 mod step;
 mod tidy;
 
@@ -31,6 +32,7 @@ Commands:
   fuzz    All targets of fuzz/, ten minutes each; `fuzz TARGET [SECONDS]` one of them; `fuzz smoke`
           the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
   defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
+  soak    Load and faults for ten minutes; `soak SECONDS [SEED]` for as long as you like
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -53,6 +55,13 @@ fn main() -> ExitCode {
                 eprintln!(
                     "error: `fuzz` takes `smoke`, `minimise`, or a target and seconds ({targets})\n\n{HELP}"
                 );
+                return ExitCode::from(2);
+            }
+        },
+        ["soak", words @ ..] => match soak::run(&root, words) {
+            Some(good) => good,
+            None => {
+                eprintln!("error: `soak` takes seconds and a seed, both numbers\n\n{HELP}");
                 return ExitCode::from(2);
             }
         },
