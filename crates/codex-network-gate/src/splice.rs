@@ -14,6 +14,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::meter::Metered;
+
 /// How much a pipe is asked to hold. More than a usual socket buffer brings nothing; where the system gives less, less is
 /// moved at once.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -55,30 +57,44 @@ impl Pipe {
 
 /// A TCP stream that lends its bytes to pipes.
 #[derive(Clone, Copy, Debug)]
-pub struct Socket<'a>(&'a TcpStream);
+pub struct Socket<'a> {
+    stream: &'a TcpStream,
+    /// Counts the bytes of an upstream connection.
+    meter: Option<&'a Metered>,
+}
 
 impl<'a> From<&'a TcpStream> for Socket<'a> {
     fn from(stream: &'a TcpStream) -> Self {
-        Self(stream)
+        Self {
+            stream,
+            meter: None,
+        }
     }
 }
 
-impl Socket<'_> {
+impl<'a> Socket<'a> {
+    pub(crate) fn of_upstream(stream: &'a TcpStream, meter: Option<&'a Metered>) -> Self {
+        Self { stream, meter }
+    }
+
     /// Moves what has arrived into `pipe`, and says how much; zero is the end of the stream.
     ///
     /// # Errors
     /// What the system reports; [`io::ErrorKind::InvalidInput`] where it cannot do this with this socket.
     pub fn poll_fill(self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            let moved = self.0.try_io(Interest::READABLE, || {
-                let moved = splice(self.0, None, &pipe.write, None, CHUNK_BYTES, FLAGS)?;
+            ready!(self.stream.poll_read_ready(cx))?;
+            let moved = self.stream.try_io(Interest::READABLE, || {
+                let moved = splice(self.stream, None, &pipe.write, None, CHUNK_BYTES, FLAGS)?;
                 Ok(moved)
             });
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(moved) => {
                     pipe.held += moved;
+                    if let Some(meter) = self.meter {
+                        meter.received(moved);
+                    }
                     return Poll::Ready(Ok(moved));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -92,15 +108,18 @@ impl Socket<'_> {
     /// What the system reports.
     pub fn poll_drain(self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            let moved = self.0.try_io(Interest::WRITABLE, || {
-                let moved = splice(&pipe.read, None, self.0, None, pipe.held, FLAGS)?;
+            ready!(self.stream.poll_write_ready(cx))?;
+            let moved = self.stream.try_io(Interest::WRITABLE, || {
+                let moved = splice(&pipe.read, None, self.stream, None, pipe.held, FLAGS)?;
                 Ok(moved)
             });
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(moved) => {
                     pipe.held = pipe.held.saturating_sub(moved);
+                    if let Some(meter) = self.meter {
+                        meter.sent(moved);
+                    }
                     return Poll::Ready(Ok(moved));
                 }
                 Err(error) => return Poll::Ready(Err(error)),

@@ -45,6 +45,7 @@ pub struct Policy {
     origins: Origins,
     sockets: SocketRules,
     tls: TlsRules,
+    hides_details: bool,
 }
 
 impl Policy {
@@ -60,6 +61,7 @@ impl Policy {
             denied,
             sockets,
             tls,
+            hides_details,
         } = rules;
         Policy {
             enabled,
@@ -72,6 +74,7 @@ impl Policy {
             origins: Origins::collect(denied.iter().chain(&allowed).map(|rule| &rule.origin)),
             sockets,
             tls,
+            hides_details,
         }
     }
 
@@ -191,6 +194,11 @@ impl Policy {
     /// What is said about TLS inside of tunnels.
     pub fn tls_rules(&self) -> TlsRules {
         self.tls
+    }
+
+    /// Whether a refused client is told no more than the reason.
+    pub fn hides_details(&self) -> bool {
+        self.hides_details
     }
 
     /// What is said about unix sockets. Links are followed by the gate, which needs the listed paths for it.

@@ -25,11 +25,12 @@ pub(crate) mod refusal;
 mod request_body;
 mod switched;
 
+use crate::meters::Meters;
 use body::{Body, ResponseBody};
 pub(crate) use failure::ExchangeError;
 use line::{Line, Unanswered};
 use pool::{GiveBack, Key, Pool, Shelf};
-use refusal::Door;
+use refusal::Reader;
 use request_body::{Expectation, RequestBody};
 pub(crate) use switched::{Switched, into_stream};
 
@@ -41,9 +42,9 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, meters: Arc<Meters>) -> Self {
         let limits = gate.limits();
-        let pool = Pool::new(limits.pooled_connections, limits.pooled_idle);
+        let pool = Pool::new(limits.pooled_connections, limits.pooled_idle, meters);
         Self {
             gate,
             pool: Arc::new(pool),
@@ -61,14 +62,14 @@ impl Exchange {
 
     /// Sends `request`, whose hop-by-hop fields are gone already, to the permit's target, and makes the answer one that can
     /// be passed on: the origin's, or our own about its failure. `upgrade` is what the client asks to switch to, `offer`
-    /// are the HTTP versions to offer where TLS is ours.
+    /// are the HTTP versions to offer where TLS is ours; `reader` reads what is our own.
     pub(crate) async fn answer(
         &self,
         permit: &Permit,
         request: Request<Incoming>,
         upgrade: Option<&HeaderValue>,
         offer: HttpOffer,
-        door: Door,
+        reader: Reader,
     ) -> Answered {
         let answer = self
             .forward(permit, request, upgrade.is_some(), offer)
@@ -77,7 +78,7 @@ impl Exchange {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
-                return Answered::Response(refusal::upstream_failure(&error, door));
+                return Answered::Response(refusal::upstream_failure(&error, reader));
             }
         };
         let of_http2 = response.version() == Version::HTTP_2;
@@ -87,14 +88,14 @@ impl Exchange {
             let stream = hyper::upgrade::on(&mut response);
             if !is_asked_for(upgrade, response.headers().get(UPGRADE)) {
                 tracing::info!(target = %permit, "the origin switched protocols unasked");
-                return Answered::Response(refusal::unexpected_answer(door));
+                return Answered::Response(refusal::unexpected_answer(reader));
             }
             headers::clean_response(response.headers_mut(), true, of_http2);
             return Answered::Switched(response, Switched(stream));
         }
         if !headers::is_plainly_framed(response.headers()) {
             tracing::info!(target = %permit, "the origin's answer has a transfer coding that is not ours to undo");
-            return Answered::Response(refusal::unexpected_answer(door));
+            return Answered::Response(refusal::unexpected_answer(reader));
         }
         headers::clean_response(response.headers_mut(), false, of_http2);
         Answered::Response(response)
@@ -185,6 +186,7 @@ impl Exchange {
         let shared =
             !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
         if shared && let Some((mut line, rested)) = self.kept(&shelf, permit).await {
+            self.pool.meters().reused.increment();
             // Origins close connections after one answer, or that rest; those in use need no copy of the request.
             let in_use = line.proven && rested < AT_REST;
             line.proven = true;
@@ -209,6 +211,7 @@ impl Exchange {
                 },
             }
         }
+        self.pool.meters().opened.increment();
         let mut line = self.open(permit, offer).await?;
         if shared && let Some(line) = line.share() {
             self.pool.put(&shelf, line);

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::drain;
+use crate::meters::ListenerMeters;
 
 pub(crate) mod http;
 mod slots;
@@ -76,6 +77,7 @@ impl Listener {
         slots: Arc<Slots>,
         mut draining: watch::Receiver<bool>,
         drain: Duration,
+        meters: Arc<ListenerMeters>,
     ) {
         let mut connections = JoinSet::new();
         let mut pause = FIRST_PAUSE;
@@ -93,9 +95,11 @@ impl Listener {
                     pause = FIRST_PAUSE;
                     let service = service.clone();
                     let draining = draining.clone();
+                    meters.accepted.increment();
+                    let open = meters.open.hold();
                     connections.spawn(async move {
                         service.serve(stream, client, draining).await;
-                        drop(slot);
+                        drop((slot, open));
                     });
                 }
                 Err(error) if is_of_one_connection(&error) => {}

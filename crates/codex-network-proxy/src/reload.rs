@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Difference, LoadedConfig, Looked, Source};
+use crate::meters::Meters;
 
 mod watcher;
 
@@ -59,6 +60,7 @@ pub(crate) struct Reload {
     status: watch::Sender<PolicyStatus>,
     requests: Requests,
     interception: Interception,
+    meters: Arc<Meters>,
     looked: Looked,
     watcher: Watcher,
     wake: Arc<Notify>,
@@ -103,6 +105,7 @@ impl Reload {
         status: watch::Sender<PolicyStatus>,
         requests: Requests,
         interception: Interception,
+        meters: Arc<Meters>,
     ) -> Option<Self> {
         let config = Arc::clone(&status.borrow().config);
         let source = Arc::clone(config.source()?);
@@ -113,6 +116,7 @@ impl Reload {
             status,
             requests,
             interception,
+            meters,
             looked: config.looked().clone(),
             watcher: Watcher::new(Arc::clone(&wake)),
             wake,
@@ -246,6 +250,8 @@ impl Reload {
         for waiting in &difference.waiting {
             tracing::warn!("{waiting}");
         }
+        self.meters.reloads.taken_up.increment();
+        self.meters.reloads.failing.set(0);
         let config = Arc::new(config);
         let mut before = Arc::clone(&config);
         self.status.send_modify(|status| {
@@ -274,6 +280,8 @@ impl Reload {
         if known {
             return;
         }
+        self.meters.reloads.failed.increment();
+        self.meters.reloads.failing.set(1);
         tracing::warn!(
             "failed to reload config from config layers: {message}; keeping previous config"
         );

@@ -118,6 +118,8 @@ impl Tunnel {
         D: Stream + Send + 'static,
     {
         let Self { watch, way } = self;
+        let traffic = watch.gate.meters().traffic(watch.permit.protocol());
+        let _open = traffic.tunnels.hold();
         let limits = watch.gate.limits();
         let (idle, half_closed) = (limits.tunnel_idle, limits.tunnel_half_closed);
         let handshake = limits.handshake;

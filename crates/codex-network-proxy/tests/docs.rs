@@ -8,6 +8,7 @@ use std::path::Path;
 use codex_network_policy::{InventedReason, LookupFailure, Reason};
 use codex_network_proxy::NetworkProxyConfig;
 use codex_network_proxy::config::{Key, Kind, NetworkKey, RequirementKey};
+use codex_network_proxy::metrics::{self, Metric};
 
 fn document(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -127,6 +128,7 @@ fn tables_of_keys_are_those_of_the_code() {
             "requirement keys",
             rows(RequirementKey::ALL.into_iter().map(RequirementKey::key)),
         ),
+        ("docs/metrics.md", "metrics", metric_rows()),
     ] {
         let text = document(name);
         let (begin, end) = (
@@ -146,6 +148,34 @@ fn tables_of_keys_are_those_of_the_code() {
             );
         }
     }
+}
+
+/// The rows of the table of metrics.
+fn metric_rows() -> String {
+    let mut text =
+        "\n| in text | in OTLP | kind | labels | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for metric in Metric::ALL {
+        let definition = metric.definition();
+        let (kind, suffix) = match definition.kind {
+            metrics::Kind::Counter => ("counter", "_total"),
+            metrics::Kind::Gauge => ("gauge", ""),
+            metrics::Kind::Histogram => ("histogram", ""),
+        };
+        let labels: Vec<String> = definition
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        text.push_str(&format!(
+            "| `{}{suffix}` | `{}`, {} | {kind} | {} | {} |\n",
+            definition.text_name(),
+            definition.name,
+            definition.unit.symbol(),
+            labels.join(", "),
+            definition.meaning,
+        ));
+    }
+    text + "\n"
 }
 
 #[test]
@@ -174,7 +204,7 @@ fn every_command_is_described() {
 #[test]
 fn every_config_key_is_described() {
     // Some keys are written only where they are not the default.
-    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true });
+    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true, "hide_refusal_details": true });
     let unusual: NetworkProxyConfig = serde_json::from_value(unusual).unwrap();
     let config = serde_json::to_value(unusual).unwrap();
     let guide = document("docs/config.md");

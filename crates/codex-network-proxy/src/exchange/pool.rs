@@ -15,6 +15,7 @@ use codex_network_policy::Target;
 use tokio::time::Instant;
 
 use super::line::Line;
+use crate::meters::{Meters, PoolMeters};
 
 /// How many exchanges share a connection of HTTP/2 at most. Origins allow a hundred and more.
 const MOST_SHARERS: usize = 64;
@@ -49,6 +50,7 @@ pub(super) struct Pool {
     count: AtomicUsize,
     most: usize,
     longest: Duration,
+    meters: Arc<Meters>,
 }
 
 /// The idle connections of one key.
@@ -71,13 +73,18 @@ impl Shelf {
 }
 
 impl Pool {
-    pub(super) fn new(most: usize, longest: Duration) -> Self {
+    pub(super) fn new(most: usize, longest: Duration, meters: Arc<Meters>) -> Self {
         Self {
             shelves: Mutex::default(),
             count: AtomicUsize::new(0),
             most,
             longest,
+            meters,
         }
+    }
+
+    pub(super) fn meters(&self) -> &PoolMeters {
+        &self.meters.pool
     }
 
     fn shelves(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shelf>>> {
@@ -112,12 +119,12 @@ impl Pool {
             let rested = since.elapsed();
             if line.is_closed() || rested >= self.longest {
                 lines.remove(place);
-                self.count.fetch_sub(1, Ordering::Relaxed);
+                self.forget(1);
                 continue;
             }
             if !line.is_http2() {
                 let (line, _) = lines.remove(place);
-                self.count.fetch_sub(1, Ordering::Relaxed);
+                self.forget(1);
                 return Some((line, rested));
             }
             // One that is full is left to those who are on it, so that they cannot keep others waiting.
@@ -149,10 +156,12 @@ impl Pool {
         if line.is_closed() || (line.peer.is_none() && !shelf.via_parent) {
             return;
         }
-        if self.count.fetch_add(1, Ordering::Relaxed) < self.most {
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        if before < self.most {
+            self.meters.pool.kept.set(before + 1);
             shelf.lines().push((line, Instant::now()));
         } else {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.forget(1);
             // The next one may find room.
             self.sweep();
         }
@@ -169,7 +178,12 @@ impl Pool {
             drop(lines);
             shelf.is_needed()
         });
-        self.count.fetch_sub(swept, Ordering::Relaxed);
+        self.forget(swept);
+    }
+
+    fn forget(&self, count: usize) {
+        let before = self.count.fetch_sub(count, Ordering::Relaxed);
+        self.meters.pool.kept.set(before.saturating_sub(count));
     }
 }
 

@@ -23,6 +23,7 @@ use crate::drain;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
 use crate::intercept::Interceptor;
+use crate::meters::Meters;
 use crate::patience::Patient;
 
 mod connect;
@@ -42,8 +43,8 @@ pub(crate) struct HttpListener {
 
 impl HttpListener {
     /// `leaves` sign for the tunnels that are opened, where there is an authority.
-    pub(crate) fn new(gate: Arc<Gate>, leaves: Option<Leaves>) -> Self {
-        let exchange = Arc::new(Exchange::new(Arc::clone(&gate)));
+    pub(crate) fn new(gate: Arc<Gate>, leaves: Option<Leaves>, meters: Arc<Meters>) -> Self {
+        let exchange = Arc::new(Exchange::new(Arc::clone(&gate), meters));
         let interceptor =
             leaves.map(|leaves| Arc::new(Interceptor::new(Arc::clone(&exchange), leaves)));
         Self {

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
 use super::{Serve, Slots};
 use crate::drain;
+use crate::meters::Meters;
 use crate::tunnel::Tunnel;
 
 pub(crate) mod association;
@@ -34,14 +35,19 @@ pub(crate) struct SocksListener {
     gate: Arc<Gate>,
     /// Whether UDP ASSOCIATE is offered, and how many associations there may be.
     associations: Option<Arc<Slots>>,
+    meters: Arc<Meters>,
 }
 
 impl SocksListener {
-    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool, meters: Arc<Meters>) -> Self {
         let limits = gate.limits();
         let (all, per_client) = (limits.associations, limits.associations_per_client);
         let associations = offer_udp.then(|| Slots::new("UDP associations", all, per_client));
-        Self { gate, associations }
+        Self {
+            gate,
+            associations,
+            meters,
+        }
     }
 }
 
@@ -151,6 +157,7 @@ impl SocksListener {
         let Some(_slot) = free.and_then(|free| associations.give(free, client.ip())) else {
             return self.refuse(stream, Reply::GeneralFailure).await;
         };
+        let _open = self.meters.associations.hold();
         tokio::select! {
             ended = udp::serve(&self.gate, stream, client, announced_port) => {
                 if let Err(error) = ended {

@@ -5,6 +5,7 @@ mod connect;
 mod fields;
 mod forward;
 mod framing;
+mod help;
 mod parents;
 mod readings;
 #[cfg(unix)]
