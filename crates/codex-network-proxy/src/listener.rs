@@ -90,7 +90,7 @@ impl Listener {
             };
             match accepted {
                 // Over its share: it has cost us one `accept`, and is closed.
-                Ok(None) => {}
+                Ok(None) => meters.over_share.increment(),
                 Ok(Some((stream, client, slot))) => {
                     pause = FIRST_PAUSE;
                     let service = service.clone();

@@ -149,7 +149,7 @@ impl Soak {
 
     /// Waits until all clients are done, and demands that nothing of them is left. Returns the memory in use.
     async fn lull(&self, before: Taken, end: Instant) -> usize {
-        let paused = timeout(Duration::from_secs(60), self.busy.write()).await;
+        let paused = timeout(Duration::from_secs(90), self.busy.write()).await;
         let _paused = paused.expect("all clients come to an end");
         let settled = timeout(SETTLING, async {
             while !Taken::now().is_within(before) {

@@ -103,22 +103,24 @@ impl Stage {
         self.full.audit.take()
     }
 
-    /// Replaces the policy of `full` in one of the ways in which files are written.
+    /// Replaces the policy of `full` in one of the ways in which files are written. None of them leaves a file empty on the
+    /// way, for an empty one is a valid one, which permits nothing.
     pub(super) fn write_config(&self, text: &str, way: u64) {
         let home = self.full.home.path();
         let path = home.join("config.toml");
-        match way {
-            0 => std::fs::write(path, text).unwrap(),
-            1 => {
-                let aside = home.join("config.new");
-                std::fs::write(&aside, text).unwrap();
-                std::fs::rename(aside, path).unwrap();
-            }
-            _ => {
-                std::fs::write(path, text).unwrap();
-                let handle = self.full.handle.as_ref().unwrap();
-                handle.reload();
-            }
+        if way == 0 {
+            use std::io::Write as _;
+            let mut file = std::fs::File::options().write(true).open(path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.set_len(u64::try_from(text.len()).unwrap()).unwrap();
+            return;
+        }
+        let aside = home.join("config.new");
+        std::fs::write(&aside, text).unwrap();
+        std::fs::rename(aside, path).unwrap();
+        if way == 2 {
+            let handle = self.full.handle.as_ref().unwrap();
+            handle.reload();
         }
     }
 
