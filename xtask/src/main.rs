@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | fuzz | defences | soak`.
+//! The developer's commands: `cargo xtask check | ci | tidy | fuzz | defences | soak | reproduce | sbom | vet`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
 //! compiler cannot hold, `tidy` holds. Nothing here ships, and nothing here is needed to build or use the proxy.
@@ -13,8 +13,10 @@ mod budget;
 mod ci;
 mod defences;
 mod fuzz;
+mod reproduce;
 mod soak;
 mod step;
+mod supply;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,9 @@ Commands:
           the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
   defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
   soak    Load and faults for ten minutes; `soak SECONDS [SEED]` for as long as you like
+  reproduce  Builds the release binary twice in two places and demands the same bytes
+  sbom    Writes what the binary is made of to target/sbom.cdx.json (CycloneDX)
+  vet     Demands an entry in supply-chain/ for each library; `vet update` writes the missing ones as exemptions
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -58,6 +63,10 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        ["reproduce"] => reproduce::run(&root),
+        ["sbom"] => supply::sbom(&root),
+        ["vet"] => supply::vet(&root),
+        ["vet", "update"] => supply::update(&root),
         ["soak", words @ ..] => match soak::run(&root, words) {
             Some(good) => good,
             None => {
