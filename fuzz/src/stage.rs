@@ -239,13 +239,7 @@ async fn serve(
                     Err(_) => return,
                 },
             };
-            if ended.is_err_and(|error| {
-                let parse = error.is_parse();
-                if parse {
-                    eprintln!("an origin's connection ended: {error:?}");
-                }
-                parse
-            }) {
+            if ended.is_err_and(|error| error.is_parse()) {
                 confused.set(confused.get() + 1);
             }
         });

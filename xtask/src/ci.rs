@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::step::{Steps, cargo};
-use crate::{api, budget, fuzz, tidy};
+use crate::{api, budget, fuzz, supply, tidy};
 
 const CLIPPY: [&str; 6] = [
     "clippy",
@@ -70,6 +70,8 @@ pub(crate) fn ci(root: &Path) -> bool {
             "==> dependencies: cargo-deny is not installed, so only the bans in tidy were checked"
         );
     }
+    steps.check("dependencies on record", supply::vet);
+    steps.check("bill of materials", supply::sbom);
     steps.check("budget of crates", budget::crates);
     let release = [
         "build",

@@ -84,7 +84,7 @@ fn build(root: &Path) -> bool {
     let mut build = cargo(root);
     build
         .current_dir(root.join("fuzz"))
-        .args(["build", "--release", "--locked", "--target", TRIPLE])
+        .args(["build", "--release", "--target", TRIPLE])
         // Flags in the environment would replace ours or be replaced by them, and mean the proxy's own build.
         .env_remove("RUSTFLAGS")
         .env("CARGO_ENCODED_RUSTFLAGS", flags);

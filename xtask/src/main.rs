@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | api | fuzz | defences`.
+//! The developer's commands: `cargo xtask check | ci | tidy | api | fuzz | defences | soak | reproduce | sbom | vet`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
 //! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here
@@ -15,7 +15,10 @@ mod budget;
 mod ci;
 mod defences;
 mod fuzz;
+mod reproduce;
+mod soak;
 mod step;
+mod supply;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +38,10 @@ Commands:
   fuzz    All targets of fuzz/, ten minutes each; `fuzz TARGET [SECONDS]` one of them; `fuzz smoke`
           the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
   defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
+  soak    Load and faults for ten minutes; `soak SECONDS [SEED]` for as long as you like
+  reproduce  Builds the release binary twice in two places and demands the same bytes
+  sbom    Writes what the binary is made of to target/sbom.cdx.json (CycloneDX)
+  vet     Demands an entry in supply-chain/ for each library; `vet update` writes the missing ones as exemptions
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -58,6 +65,17 @@ fn main() -> ExitCode {
                 eprintln!(
                     "error: `fuzz` takes `smoke`, `minimise`, or a target and seconds ({targets})\n\n{HELP}"
                 );
+                return ExitCode::from(2);
+            }
+        },
+        ["reproduce"] => reproduce::run(&root),
+        ["sbom"] => supply::sbom(&root),
+        ["vet"] => supply::vet(&root),
+        ["vet", "update"] => supply::update(&root),
+        ["soak", words @ ..] => match soak::run(&root, words) {
+            Some(good) => good,
+            None => {
+                eprintln!("error: `soak` takes seconds and a seed, both numbers\n\n{HELP}");
                 return ExitCode::from(2);
             }
         },

@@ -48,8 +48,13 @@ pub struct Limits {
     pub association_idle: Duration,
     /// How many downstream connections are served at once, over all listeners (16,384); more wait to be accepted.
     pub connections: usize,
+    /// How many of them one client may have (4,096): an IPv4 address, or a /64 of IPv6; what it opens beyond is closed.
+    /// Programs of the proxy's own machine share an address, and only the limit of all.
+    pub connections_per_client: usize,
     /// How many UDP associations are served at once (1,024); more are refused.
     pub associations: usize,
+    /// How many of them one client may have (256), counted like its connections; more are refused.
+    pub associations_per_client: usize,
     /// How many idle upstream connections are kept in all (1,024).
     pub pooled_connections: usize,
     /// How long an idle upstream connection is kept (30 s).
@@ -83,7 +88,9 @@ impl Default for Limits {
             tunnel_half_closed: Duration::from_secs(900),
             association_idle: Duration::from_secs(300),
             connections: 16_384,
+            connections_per_client: 4_096,
             associations: 1_024,
+            associations_per_client: 256,
             pooled_connections: 1_024,
             pooled_idle: Duration::from_secs(30),
             farewell: Duration::from_secs(1),

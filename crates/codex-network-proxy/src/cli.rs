@@ -22,6 +22,8 @@ mod env;
 mod evidence;
 mod explain;
 mod failure;
+#[cfg(target_os = "linux")]
+mod hardening;
 mod init;
 mod keep;
 mod log;
@@ -122,6 +124,11 @@ struct ServeArguments {
     #[command(flatten)]
     evidence: EvidenceArguments,
 
+    /// Give up what a proxy never needs, so that a defect is worth less: other files (Landlock), other programs and calls (seccomp)
+    #[cfg(target_os = "linux")]
+    #[arg(long)]
+    harden: bool,
+
     #[command(flatten)]
     verbosity: Verbosity,
 }
@@ -178,8 +185,12 @@ fn answer(
 }
 
 fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    let kept = hardening::give_up_privileges();
     let log = Log::start().context("could not start the log")?;
     arguments.verbosity.start("warn", log.clone());
+    #[cfg(target_os = "linux")]
+    kept.iter().for_each(|what| log.say(what));
     let overrides = Overrides {
         http_addr: arguments.http_addr,
         socks_addr: arguments.socks_addr,
@@ -188,6 +199,10 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let ended = serve::run(
         &overrides,
         &arguments.evidence,
+        #[cfg(target_os = "linux")]
+        arguments.harden,
+        #[cfg(not(target_os = "linux"))]
+        false,
         arguments.verbosity.quiet,
         &log,
     );

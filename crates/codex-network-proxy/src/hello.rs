@@ -83,9 +83,10 @@ impl HelloReader {
     /// Looks at everything received so far. `received` must only ever grow.
     pub(crate) fn read(&mut self, received: &[u8]) -> FirstBytes {
         match received {
-            [] | [HANDSHAKE] => return FirstBytes::NeedMore,
-            // Every version of TLS writes 3 here (RFC 8446 section 5.1); older ones know no server name.
-            [HANDSHAKE, 3, ..] => {}
+            [] => return FirstBytes::NeedMore,
+            // The version that follows is ignored by servers, as RFC 8446 section 5.1 wants it: whatever it says, what
+            // stands behind it can be a hello.
+            [HANDSHAKE, ..] => {}
             [_, ..] => return FirstBytes::NotTls,
         }
         match self.advance(received) {
@@ -149,10 +150,10 @@ impl HelloReader {
 struct Unreadable;
 
 fn fragment_length(header: [u8; RECORD_HEADER]) -> Result<usize, Unreadable> {
-    let [kind, major, _, high, low] = header;
+    let [kind, _, _, high, low] = header;
     let length = usize::from(u16::from_be_bytes([high, low]));
     // An empty fragment of a handshake is forbidden, and another kind of record cannot come in between.
-    if kind == HANDSHAKE && major == 3 && (1..=LONGEST_FRAGMENT).contains(&length) {
+    if kind == HANDSHAKE && (1..=LONGEST_FRAGMENT).contains(&length) {
         Ok(length)
     } else {
         Err(Unreadable)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -17,7 +17,11 @@ use crate::drain;
 use crate::meters::ListenerMeters;
 
 pub(crate) mod http;
+mod slots;
 pub(crate) mod socks5;
+
+use slots::Slot;
+pub(crate) use slots::Slots;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -70,7 +74,7 @@ impl Listener {
     pub(crate) async fn run(
         self,
         service: impl Serve,
-        slots: Arc<Semaphore>,
+        slots: Arc<Slots>,
         mut draining: watch::Receiver<bool>,
         drain: Duration,
         meters: Arc<ListenerMeters>,
@@ -85,7 +89,9 @@ impl Listener {
                 accepted = accept(&self.socket, &slots) => accepted,
             };
             match accepted {
-                Ok((stream, client, slot)) => {
+                // Over its share: it has cost us one `accept`, and is closed.
+                Ok(None) => meters.over_share.increment(),
+                Ok(Some((stream, client, slot))) => {
                     pause = FIRST_PAUSE;
                     let service = service.clone();
                     let draining = draining.clone();
@@ -118,21 +124,19 @@ impl Listener {
     }
 }
 
-type Slot = tokio::sync::OwnedSemaphorePermit;
-
 /// Waits for a free slot first, so that what cannot be served waits in the system's queue and costs us nothing.
 async fn accept(
     socket: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, Slot)> {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    slots: &Arc<Slots>,
+) -> io::Result<Option<(TcpStream, SocketAddr, Slot)>> {
+    let free = slots.free().await?;
     let (stream, client) = socket.accept().await?;
+    let Some(slot) = slots.give(free, client.ip()) else {
+        return Ok(None);
+    };
     // Small writes must not wait for each other; a failure here costs latency, not correctness.
     let _ = stream.set_nodelay(true);
-    Ok((stream, client, slot))
+    Ok(Some((stream, client, slot)))
 }
 
 /// Errors of the connection that would have been accepted, and not of the listener.

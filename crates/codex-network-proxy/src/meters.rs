@@ -27,6 +27,8 @@ pub(crate) struct Meters {
 #[derive(Debug, Default)]
 pub(crate) struct ListenerMeters {
     pub(crate) accepted: Counter,
+    /// Closed at once, for their client had its share.
+    pub(crate) over_share: Counter,
     pub(crate) open: Gauge,
 }
 

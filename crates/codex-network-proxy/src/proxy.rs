@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use codex_network_gate::{BlockedRequest, Gate, chain};
 use codex_network_policy::Mode;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::authority::leaf::Leaves;
@@ -20,9 +20,9 @@ use crate::client_env;
 use crate::config::ListenerAddresses;
 use crate::error::{Error, ErrorKind};
 use crate::in_force::{PolicyStatus, Requests};
-use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
+use crate::listener::{Listener, Slots};
 use crate::meters::Meters;
 use crate::metrics::MetricsEndpoint;
 use crate::reload::Reload;
@@ -213,7 +213,11 @@ impl NetworkProxy {
                 drain,
             });
         }
-        let slots = Arc::new(Semaphore::new(limits.connections));
+        let slots = Slots::new(
+            "connections",
+            limits.connections,
+            limits.connections_per_client,
+        );
         let reserved = std::mem::take(&mut *lock(&self.reserved));
         let (http, address) = match reserved.http {
             Some(listener) => (listener, self.configured.http),

@@ -29,6 +29,16 @@ pub(super) struct EvidenceArguments {
 }
 
 impl EvidenceArguments {
+    /// The files that are read, and the directories in which some are made, for a process that gives up all others.
+    #[cfg(target_os = "linux")]
+    pub(super) fn paths(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let made = self.metrics_socket.iter().filter_map(|path| {
+            let path = std::path::absolute(path).ok()?;
+            Some(path.parent()?.to_owned())
+        });
+        (self.metrics_token.iter().cloned().collect(), made.collect())
+    }
+
     /// Adds what the flags ask for.
     pub(super) fn apply(
         &self,

@@ -20,10 +20,14 @@ fn within_open_files(files: usize) -> Limits {
     // Each connection needs a second descriptor for its upstream, an association three more.
     let connections = files.saturating_sub(pooled + RESERVED_FILES) / 2;
     let connections = defaults.connections.min(connections).max(1);
+    let quarter = |number: usize| (number / 4).max(1);
+    let associations = defaults.associations.min(quarter(connections));
     Limits {
         pooled_connections: pooled,
         connections,
-        associations: defaults.associations.min((connections / 4).max(1)),
+        connections_per_client: defaults.connections_per_client.min(quarter(connections)),
+        associations,
+        associations_per_client: defaults.associations_per_client.min(quarter(associations)),
         ..defaults
     }
 }

@@ -23,6 +23,7 @@ use super::{describe, open_files, runtime};
 pub(super) fn run(
     overrides: &Overrides,
     evidence: &EvidenceArguments,
+    harden: bool,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -34,8 +35,14 @@ pub(super) fn run(
         log.say(&format!("{why}; nothing to do"));
         return Ok(());
     }
+    #[cfg(target_os = "linux")]
+    if harden {
+        let (read, written) = evidence.paths();
+        super::hardening::confine_files(&config, &environment, &read, &written)
+            .context("could not give up other files, as --harden asks for")?;
+    }
     let runtime = runtime::start()?;
-    let served = runtime.block_on(serve(config, &environment, evidence, quiet, log));
+    let served = runtime.block_on(serve(config, &environment, evidence, harden, quiet, log));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();
     served
@@ -45,6 +52,7 @@ async fn serve(
     config: LoadedConfig,
     environment: &Environment,
     evidence: &EvidenceArguments,
+    harden: bool,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -65,6 +73,11 @@ async fn serve(
         )),
         _ => Failure::Other(error.into()),
     })?;
+    #[cfg(target_os = "linux")]
+    if harden {
+        super::hardening::confine_calls()
+            .context("could not give up other calls, as --harden asks for")?;
+    }
     if let Some(addresses) = handle.addresses().filter(|_| !quiet) {
         greet(log, addresses, &origin, nothing_allowed);
         let exports =

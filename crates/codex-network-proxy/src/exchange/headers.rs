@@ -239,7 +239,8 @@ pub(super) fn set_absolute_form<B>(request: &mut Request<B>, permit: &Permit) {
 /// Whether an answer has no transfer coding but `chunked`. Another one would have to be undone by us, for the field
 /// that names it ends here.
 pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
-    tokens(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
+    has_plain_length(headers)
+        && tokens(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
 }
 
 /// Whether a field names a scheme that authenticates a whole connection (RFC 4559). Such a connection is its
@@ -300,6 +301,9 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Whether the request is chunked; anything but exactly that is an error (RFC 9112 section 6.1).
 fn check_framing(parts: &request::Parts) -> Result<bool, BadRequest> {
+    if !has_plain_length(&parts.headers) {
+        return Err(BadRequest::InvalidFraming);
+    }
     let mut values = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(value) = values.next() else {
         return Ok(false);
@@ -313,6 +317,19 @@ fn check_framing(parts: &request::Parts) -> Result<bool, BadRequest> {
     } else {
         Err(BadRequest::InvalidFraming)
     }
+}
+
+/// Whether `Content-Length` is not there, or says one number. The library's HTTP/2 takes an empty one for zero, and HTTP/1.1
+/// on the other side would take it for an error, or for none.
+fn has_plain_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else {
+        return true;
+    };
+    let digits = first.as_bytes();
+    !digits.is_empty()
+        && digits.iter().all(u8::is_ascii_digit)
+        && lengths.all(|length| length == first)
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Result<Vec<HeaderName>, BadRequest> {

@@ -144,16 +144,39 @@ fn what_begins_in_another_way_is_something_else() {
         &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
         b"GET / HTTP/1.1\r\n",
         b"\x05\x01\x00",
-        // A record of another kind, and one of no version of TLS.
+        // Records of another kind.
         &[21, 3, 3, 0, 2],
         &[23, 3, 3],
-        &[22, 2],
         // The hello of SSL 2, which knows no server name.
         &[0x80, 0x2e, 1, 3, 1],
         &[0],
     ] {
         assert_eq!(read(bytes), FirstBytes::NotTls, "{bytes:02x?}");
     }
+}
+
+/// Servers take a record of DTLS or of no version for one of theirs, so it must not hide a name from us.
+#[test]
+fn the_version_of_a_record_hides_nothing() {
+    let good = records(&message(&[server_name(b"example.com")]), 100);
+    for version in [
+        [0, 0],
+        [2, 0],
+        [3, 0],
+        [3, 9],
+        [0xfe, 0xff],
+        [0xfe, 0xfd],
+        [0xff, 0xff],
+    ] {
+        let mut bytes = good.clone();
+        let mut at = 0;
+        while at < bytes.len() {
+            bytes[at + 1..at + 3].copy_from_slice(&version);
+            at += 5 + usize::from(u16::from_be_bytes([bytes[at + 3], bytes[at + 4]]));
+        }
+        assert_eq!(read(&bytes), read(&good), "{version:02x?}");
+    }
+    assert!(matches!(read(&good), FirstBytes::Hello(_)));
 }
 
 #[test]

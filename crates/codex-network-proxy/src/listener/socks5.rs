@@ -13,11 +13,11 @@ use codex_network_gate::{Access, Denial, Gate, UpstreamError};
 use codex_network_policy::{Protocol, Reason, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
-use super::Serve;
+use super::{Serve, Slots};
 use crate::drain;
 use crate::meters::Meters;
 use crate::tunnel::Tunnel;
@@ -34,13 +34,15 @@ const LEFTOVER_BYTES: u64 = 64 * 1024;
 pub(crate) struct SocksListener {
     gate: Arc<Gate>,
     /// Whether UDP ASSOCIATE is offered, and how many associations there may be.
-    associations: Option<Arc<Semaphore>>,
+    associations: Option<Arc<Slots>>,
     meters: Arc<Meters>,
 }
 
 impl SocksListener {
     pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool, meters: Arc<Meters>) -> Self {
-        let associations = offer_udp.then(|| Arc::new(Semaphore::new(gate.limits().associations)));
+        let limits = gate.limits();
+        let (all, per_client) = (limits.associations, limits.associations_per_client);
+        let associations = offer_udp.then(|| Slots::new("UDP associations", all, per_client));
         Self {
             gate,
             associations,
@@ -155,8 +157,8 @@ impl SocksListener {
         if let Err(denial) = self.gate.authorize_association(&access) {
             return self.refuse(stream, refusal(&denial)).await;
         }
-        let Ok(_slot) = associations.try_acquire() else {
-            tracing::warn!(%client, "too many UDP associations; refusing one");
+        let free = associations.free_now();
+        let Some(_slot) = free.and_then(|free| associations.give(free, client.ip())) else {
             return self.refuse(stream, Reply::GeneralFailure).await;
         };
         let _open = self.meters.associations.hold();

@@ -87,6 +87,7 @@ pub enum Metric {
     Dials,
     DialDuration,
     ConnectionsAccepted,
+    ConnectionsOverShare,
     Connections,
     Tunnels,
     Associations,
@@ -108,7 +109,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Build,
         Self::Start,
         Self::Decisions,
@@ -118,6 +119,7 @@ impl Metric {
         Self::Dials,
         Self::DialDuration,
         Self::ConnectionsAccepted,
+        Self::ConnectionsOverShare,
         Self::Connections,
         Self::Tunnels,
         Self::Associations,
@@ -230,6 +232,12 @@ const DEFINITIONS: [Definition; Metric::ALL.len()] = [
         Unit::One,
         &["listener"],
         "connections of clients that were accepted",
+    ),
+    counter(
+        "codex.network_proxy.connections.over_share",
+        Unit::One,
+        &["listener"],
+        "connections that were closed at once, for their client had as many as one may have",
     ),
     gauge(
         "codex.network_proxy.connections",

@@ -68,6 +68,9 @@ fn samples(metric: Metric, gate: &Gate, meters: &Meters) -> Vec<Sample> {
         Metric::ConnectionsAccepted => {
             listeners(meters, |listener| Value::Count(listener.accepted.value()))
         }
+        Metric::ConnectionsOverShare => {
+            listeners(meters, |listener| Value::Count(listener.over_share.value()))
+        }
         Metric::Connections => listeners(meters, |listener| level(listener.open.value())),
         Metric::Tunnels => doors(counted, |traffic| level(traffic.tunnels.value())),
         Metric::Associations => vec![bare(level(meters.associations.value()))],

@@ -11,6 +11,8 @@ use crate::harness::{Wire, within};
 mod ca;
 mod commands;
 mod evidence;
+#[cfg(target_os = "linux")]
+mod hardening;
 mod managed;
 
 /// Told past the test runner, so that it is counted.

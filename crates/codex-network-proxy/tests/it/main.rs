@@ -20,5 +20,6 @@ mod parity;
 mod refusals;
 mod regressions;
 mod reload;
+mod soak;
 mod socks;
 mod tunnels;

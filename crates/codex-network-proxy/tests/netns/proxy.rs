@@ -29,6 +29,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) arguments: &'a [&'a str],
     /// Whom it trusts as an issuer of certificates.
     pub(crate) authority: &'a Path,
+    /// How many files it may open, where that matters.
+    pub(crate) files: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,17 @@ impl Proxy {
         let home = directory.join(plan.name);
         std::fs::create_dir(&home).context("cannot make a directory")?;
         std::fs::write(home.join("config.toml"), plan.config).context("cannot write")?;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_codex-network-proxy"))
+        let binary = env!("CARGO_BIN_EXE_codex-network-proxy");
+        let mut command = match plan.files {
+            None => Command::new(binary),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &limited, binary]);
+                shell
+            }
+        };
+        let mut child = command
             .args(["-v", "--log-format", "json"])
             .args(plan.arguments)
             .env_clear()

@@ -105,6 +105,24 @@ impl World {
         .await
     }
 
+    /// One more proxy, on all addresses, that may open so few files only.
+    pub(crate) async fn cramped_proxy(
+        &self,
+        name: &str,
+        files: u32,
+        ports: [u16; 2],
+    ) -> Result<Proxy> {
+        let [http, socks] = ports.map(|port| format!("0.0.0.0:{port}"));
+        let plan = Plan {
+            name,
+            config: &format!("{PUBLIC}dangerously_allow_non_loopback_proxy = true\n"),
+            arguments: &["--http-addr", &http, "--socks-addr", &socks],
+            authority: &self.origins.authority,
+            files: Some(files),
+        };
+        Proxy::start(self.directory.path(), &plan).await
+    }
+
     /// An empty directory for one case.
     pub(crate) fn room(&self, name: &str) -> Result<PathBuf> {
         let room = self.directory.path().join("rooms").join(name);
@@ -155,6 +173,7 @@ async fn start(
         config,
         arguments,
         authority,
+        files: None,
     };
     Proxy::start(directory, &plan).await
 }

@@ -121,6 +121,11 @@ impl Audit {
         .await
     }
 
+    /// Forgets what was logged, so that a long test does not grow.
+    pub(crate) fn take_log(&self) -> String {
+        std::mem::take(&mut self.records.log.lock().unwrap())
+    }
+
     /// Everything that was logged at any level, audit events included.
     pub(crate) fn log(&self) -> String {
         self.records.log.lock().unwrap().clone()

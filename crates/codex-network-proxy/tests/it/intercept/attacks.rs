@@ -146,6 +146,7 @@ fn malformed(host: &str) -> Vec<Head> {
         ("content-length", "5"),
         ("content-length", "+0"),
         ("content-length", "0, 0"),
+        ("content-length", ""),
     ] {
         rows.push(good().add(name, value));
     }

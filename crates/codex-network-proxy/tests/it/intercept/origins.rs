@@ -335,6 +335,13 @@ async fn frames_that_break_the_protocol_are_a_502() {
         vec![head("abc", END_STREAM)],
         vec![head("101", END_STREAM)],
         vec![Frame::new(HEADERS, END_HEADERS | END_STREAM, 1, [0xff; 40])],
+        // A length that HTTP/1.1 would not take.
+        vec![Frame::new(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            1,
+            block(&[(":status", "200"), ("content-length", "")]),
+        )],
         // A push, which nobody has allowed.
         vec![Frame::new(5, END_HEADERS, 1, [0, 0, 0, 2])],
         vec![Frame::new(9, END_HEADERS, 1, [])],

@@ -37,6 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("refusal_reaches_a_client_that_talks_tls_at_once", early),
         case("unix_sockets_are_unsupported", unix_socket),
         case("process_ends_while_a_lookup_hangs", slow_exit),
+        case("a_client_cannot_take_the_others_connections", share),
     ]
 }
 
@@ -363,4 +364,46 @@ async fn slow_exit(world: Arc<World>) -> Result<()> {
     timeout(Duration::from_secs(1), stream.read_to_string(&mut reply)).await??;
     ensure!(reply.starts_with("HTTP/1.1 504 "), "{reply:?}");
     Ok(())
+}
+
+/// Every address of the namespace is a machine of its own to the proxy. With 100 files it serves 36 connections, and 9 of
+/// one client.
+async fn share(world: Arc<World>) -> Result<()> {
+    let proxy = world.cramped_proxy("cramped", 100, [3150, 8150]).await?;
+    let open = async |client: &str| {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(format!("{client}:0").parse()?)?;
+        let listener = format!("10.20.0.1:{}", proxy.http.port()).parse()?;
+        anyhow::Ok(within(socket.connect(listener)).await??)
+    };
+    let mut greedy = Vec::new();
+    for _ in 0..9 {
+        greedy.push(open("10.20.0.2").await?);
+    }
+    for _ in 0..50 {
+        let mut beyond = open("10.20.0.2").await?;
+        let end = within(beyond.read(&mut [0; 1])).await?;
+        ensure!(matches!(end, Ok(0) | Err(_)), "served beyond its share");
+    }
+    let mut other = open("10.20.0.3").await?;
+    other
+        .write_all(b"GET http://elsewhere.example/ HTTP/1.1\r\n\r\n")
+        .await?;
+    let mut answer = [0; 12];
+    within(other.read_exact(&mut answer)).await??;
+    ensure!(&answer == b"HTTP/1.1 403", "{answer:?}");
+    drop(greedy);
+    // What ended is given back.
+    let again = async {
+        loop {
+            let mut again = open("10.20.0.2").await?;
+            again
+                .write_all(b"GET http://elsewhere.example/ HTTP/1.1\r\n\r\n")
+                .await?;
+            if again.read_exact(&mut answer).await.is_ok() {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    within(again).await?
 }
