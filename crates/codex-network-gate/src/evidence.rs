@@ -1,11 +1,16 @@
-//! The one place that records: every judgement leaves its audit event, every refusal its history entry and
-//! its log line.
+//! The one place that records: every judgement leaves its audit event and is counted, every refusal leaves its history
+//! entry and its log line.
 //!
 //! [`Evidence`] is told the outcome by the gate. Recording is synchronous and cannot fail, block or reload.
 //! [`Pending`] is the guard of a judgement that has to wait: dropped before it is finished, because the client
 //! hung up, it records `cancelled`. Nothing here decides, and nothing here knows a URL, a header or a body.
 
+use std::sync::Arc;
+
 use codex_network_policy::{Decision, Protocol, Reason, Scope, Source, Target};
+use tokio::time::Instant;
+
+use crate::meter::GateMeters;
 
 mod event;
 mod history;
@@ -20,11 +25,22 @@ pub(crate) use outcome::{Connected, Facts, Outcome, UNIX_SOCKET_HOST};
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     history: History,
+    meters: Arc<GateMeters>,
 }
 
 impl Evidence {
-    /// Records a judgement: always an event, and for a refusal an entry in the history and a warning.
+    pub(crate) fn new(meters: Arc<GateMeters>) -> Self {
+        Self {
+            history: History::default(),
+            meters,
+        }
+    }
+
+    /// Records a judgement: always a count and an event, and for a refusal an entry in the history and a
+    /// warning.
     pub(crate) fn record(&self, facts: &Facts<'_>, outcome: &Outcome<'_>) {
+        let decisions = &self.meters.decisions;
+        decisions.count(facts.protocol, outcome.decision, outcome.reason);
         // The history first: it is ours, while what listens to an event may be anybody's code, and panic.
         let kept = is_refusal(outcome).then(|| self.history.push(blocked_request(facts, outcome)));
         event::emit(facts, outcome);
@@ -86,6 +102,7 @@ impl Evidence {
         Pending {
             evidence: self,
             facts,
+            began: Instant::now(),
             finished: false,
         }
     }
@@ -149,6 +166,7 @@ fn blocked_request(facts: &Facts<'_>, outcome: &Outcome<'_>) -> BlockedRequest {
 pub(crate) struct Pending<'a> {
     evidence: &'a Evidence,
     facts: Facts<'a>,
+    began: Instant,
     finished: bool,
 }
 
@@ -156,6 +174,10 @@ impl Pending<'_> {
     /// Records an outcome. From here on a drop records nothing more: what else a judgement leaves, such as a mode
     /// guard's no behind the lists' yes, follows without a wait.
     pub(crate) fn record(&mut self, outcome: &Outcome<'_>) {
+        if !self.finished {
+            let took = self.began.elapsed();
+            self.evidence.meters.decision_time.observe(took);
+        }
         self.finished = true;
         self.evidence.record(&self.facts, outcome);
     }

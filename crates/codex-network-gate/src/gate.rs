@@ -6,7 +6,7 @@
 //! nothing; that is [`Upstream`]'s part.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
 use crate::evidence::{self, BlockedRequest, Evidence, Outcome, Pending};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
+use crate::meter::GateMeters;
 use crate::permit::{Grant, Permit};
 use crate::resolve::{self, LookupAnswer, Lookups, Resolver};
 use crate::roots::TrustRoots;
@@ -29,12 +30,14 @@ use crate::upstream::Upstream;
 mod access;
 mod denial;
 mod explain;
+mod help;
 mod inside;
 mod note;
 
 pub use access::Access;
 pub use denial::Denial;
 pub use explain::{Explained, Explanation, LookUp};
+pub use help::Help;
 pub use inside::{Breach, ClientHello, HelloName, InnerRequest, Proof};
 use note::Note;
 
@@ -49,6 +52,7 @@ pub struct Gate {
     upstream: Upstream,
     limits: Arc<Limits>,
     listeners: Arc<Listeners>,
+    meters: Arc<GateMeters>,
 }
 
 /// What a judgement came to: the way out, or why there is none.
@@ -95,22 +99,29 @@ impl Gate {
         roots: TrustRoots,
     ) -> Self {
         let limits = Arc::new(limits);
-        let lookups = Arc::new(Lookups::new(resolver, Arc::clone(&limits)));
+        let meters: Arc<GateMeters> = Arc::default();
+        let lookups = Arc::new(Lookups::new(
+            resolver,
+            Arc::clone(&limits),
+            Arc::clone(&meters),
+        ));
         let listeners: Arc<Listeners> = Arc::default();
         Self {
             store: PolicyStore::new(policy),
-            evidence: Evidence::default(),
+            evidence: Evidence::new(Arc::clone(&meters)),
             decider,
             parents,
             upstream: Upstream::new(
                 Arc::clone(&limits),
                 Arc::clone(&lookups),
                 Arc::clone(&listeners),
+                Arc::clone(&meters),
                 roots,
             ),
             lookups,
             limits,
             listeners,
+            meters,
         }
     }
 
@@ -192,9 +203,20 @@ impl Gate {
         &self.limits
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<GateMeters> {
+        &self.meters
+    }
+
     /// Adds a listener of ours: from now on it is never a target, in whatever spelling.
     pub fn add_listener(&self, address: SocketAddr) {
         self.listeners.add(address);
+    }
+
+    /// Adds a unix socket that we listen on: from now on it is never a target, by whatever path.
+    pub fn add_socket_listener(&self, path: PathBuf) {
+        self.listeners.add_socket(path);
     }
 
     /// A copy of the newest refusals (at most 200), oldest first.
@@ -219,9 +241,13 @@ impl Gate {
         let policy = &snapshot.policy;
         let verdict = policy.evaluate(&access.request());
         match (&access.target, &verdict.outcome) {
-            (Target::Unix(path), Ruling::Allow) => socket_route(path, self.limits.lookup).await,
+            (Target::Unix(path), Ruling::Allow) => {
+                let route = socket_route(path, self.limits.lookup).await;
+                self.not_ours(route).await
+            }
             (Target::Unix(path), Ruling::Unlisted) => {
-                listed_socket_route(policy, path, self.limits.lookup).await
+                let route = listed_socket_route(policy, path, self.limits.lookup).await?;
+                self.not_ours(route).await
             }
             (Target::Host { host, port }, Ruling::Allow) => {
                 self.way_to(policy, access, host, *port).await
@@ -237,6 +263,21 @@ impl Gate {
             }
             (_, Ruling::Deny(_)) => Err(refused_by_rules(access, verdict)),
         }
+    }
+
+    /// A socket that this proxy itself listens on is never a target.
+    async fn not_ours(&self, route: Route) -> Judged {
+        let Route::Socket { path, .. } = &route else {
+            return Ok(route);
+        };
+        let own = self.listeners.sockets();
+        if resolve::is_one_of(path.clone(), own, self.limits.lookup).await {
+            return Err(Refused {
+                own_listener: true,
+                ..Refused::by_policy(Reason::NotAllowed, Source::ProxyState)
+            });
+        }
+        Ok(route)
     }
 
     async fn ask_decider(
@@ -296,11 +337,19 @@ impl Gate {
 
     /// Judges the addresses of a permitted host: one that may not be dialled suffices to refuse them all.
     fn admit(&self, policy: &Policy, host: &Host, route: &Route) -> Result<(), Refused> {
-        let addresses: Vec<IpAddr> = route.addresses().map(|address| address.ip()).collect();
+        let one;
+        let addresses: &[IpAddr] = match route {
+            Route::Address(address) => {
+                one = [address.ip()];
+                &one
+            }
+            Route::Addresses { addresses, .. } => addresses,
+            Route::Parent(_) | Route::Socket { .. } => &[],
+        };
         let own_listener = route
             .addresses()
             .any(|address| self.listeners.contain(address));
-        if own_listener || policy.admit(host, &addresses).is_err() {
+        if own_listener || policy.admit(host, addresses).is_err() {
             return Err(Refused {
                 own_listener,
                 ..Refused::by_policy(Reason::NotAllowedLocal, Source::BaselinePolicy)
@@ -373,7 +422,8 @@ impl Gate {
                 .then(|| policy.mode()),
             note: note.is_some().then_some(&note),
         });
-        Denial::new(reason, decision, source, access)
+        let help = Help::of(&note);
+        Denial::new(reason, decision, source, access, help)
     }
 }
 
@@ -482,12 +532,12 @@ fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
 
 /// A listed socket, by the path behind all links. A path that leads nowhere is dialled as it was asked for,
 /// so that the client learns of the failure as it would without us.
-async fn socket_route(path: &SocketPath, limit: Duration) -> Judged {
+async fn socket_route(path: &SocketPath, limit: Duration) -> Route {
     let real = resolve::real_path(path, limit).await;
-    Ok(Route::Socket {
+    Route::Socket {
         path: real.unwrap_or_else(|| Path::new(path.as_str()).to_owned()),
         listed_as: None,
-    })
+    }
 }
 
 /// An unlisted path is allowed where it leads to the same socket as a listed one.

@@ -36,10 +36,13 @@ mod fingerprint;
 mod gate;
 mod limits;
 mod listeners;
+mod meter;
 mod permit;
 mod resolve;
 mod roots;
 mod route;
+#[cfg(target_os = "linux")]
+mod splice;
 mod store;
 mod upstream;
 
@@ -52,13 +55,19 @@ pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{BlockedRequest, BlockedRequestArgs};
 pub use fingerprint::Fingerprint;
 pub use gate::{
-    Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, InnerRequest,
-    LookUp, Proof,
+    Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, Help,
+    InnerRequest, LookUp, Proof,
 };
 pub use limits::Limits;
+pub use meter::{
+    BOUNDS, Counter, DOORS, Decisions, GateMeters, Gauge, Held, Histogram, Observed, Outcomes,
+    Traffic,
+};
 pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};
 pub use roots::TrustRoots;
 pub use route::ParentProxies;
+#[cfg(target_os = "linux")]
+pub use splice::{Pipe, Socket};
 pub use store::{PolicyStore, Snapshot};
 pub use upstream::{Connection, Datagrams, HttpOffer, Upstream};

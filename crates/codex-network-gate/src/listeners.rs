@@ -1,26 +1,46 @@
 //! The proxy's own listeners, which are never a target and never a parent.
 //!
-//! [`Listeners`] is told each address that is bound and says of an address that is about to be dialled whether it
-//! would lead back to us, in whichever spelling. It deliberately judges nothing else and knows no names.
+//! [`Listeners`] is told each address and each socket that is bound and says of an address that is about to be dialled
+//! whether it would lead back to us, in whichever spelling. Of sockets it gives the list: who opens one follows its links. It deliberately judges nothing else and knows no names.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
-/// The bound addresses of one proxy.
+/// What one proxy is bound to.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(RwLock<Vec<SocketAddr>>);
+pub(crate) struct Listeners {
+    addresses: RwLock<Vec<SocketAddr>>,
+    sockets: RwLock<Vec<PathBuf>>,
+}
 
 impl Listeners {
     pub(crate) fn add(&self, address: SocketAddr) {
-        self.0
+        self.addresses
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push(address);
     }
 
+    pub(crate) fn add_socket(&self, path: PathBuf) {
+        self.sockets
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path);
+    }
+
+    /// The unix sockets.
+    pub(crate) fn sockets(&self) -> Vec<PathBuf> {
+        let sockets = self.sockets.read();
+        sockets.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether a connection to `target` would reach one of these listeners.
     pub(crate) fn contain(&self, target: SocketAddr) -> bool {
-        let listeners = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let listeners = self
+            .addresses
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         listeners.iter().any(|listener| leads_to(*listener, target))
     }
 }

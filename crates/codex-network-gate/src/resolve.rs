@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::limits::Limits;
+use crate::meter::GateMeters;
 
 /// How many answers are remembered at most; a flood of names costs look-ups, not memory.
 const REMEMBERED_NAMES: usize = 1_024;
@@ -56,6 +57,7 @@ pub(crate) struct Lookups {
     resolver: Arc<dyn Resolver>,
     slots: Arc<Semaphore>,
     limits: Arc<Limits>,
+    meters: Arc<GateMeters>,
     known: Arc<Mutex<HashMap<Box<str>, Known>>>,
 }
 
@@ -67,11 +69,16 @@ struct Known {
 }
 
 impl Lookups {
-    pub(crate) fn new(resolver: Arc<dyn Resolver>, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(
+        resolver: Arc<dyn Resolver>,
+        limits: Arc<Limits>,
+        meters: Arc<GateMeters>,
+    ) -> Self {
         Self {
             resolver,
             slots: Arc::new(Semaphore::new(limits.lookups)),
             limits,
+            meters,
             known: Arc::default(),
         }
     }
@@ -108,13 +115,19 @@ impl Lookups {
                 asked: now,
             },
         );
-        tokio::spawn(ask(
+        let asked = ask(
             Arc::clone(&self.resolver),
             Arc::clone(&self.slots),
             Arc::clone(&self.limits),
             name.into(),
-            sender,
-        ));
+        );
+        let meters = Arc::clone(&self.meters);
+        // A task of its own, so that a client that hangs up takes no answer away from the others who wait for it.
+        tokio::spawn(async move {
+            let result = asked.await;
+            meters.looked_up(&result, now.elapsed());
+            sender.send_replace(Some(result));
+        });
         answer
     }
 
@@ -128,18 +141,16 @@ impl Lookups {
     }
 }
 
-/// Asks the resolver once and publishes the answer. A task of its own, so that a client that hangs up takes
-/// no answer away from the others who wait for it.
+/// Asks the resolver once.
 async fn ask(
     resolver: Arc<dyn Resolver>,
     slots: Arc<Semaphore>,
     limits: Arc<Limits>,
     name: Box<str>,
-    answer: watch::Sender<Option<LookupAnswer>>,
-) {
+) -> LookupAnswer {
     let deadline = Instant::now() + limits.lookup;
     // Who waits for a slot in vain leaves the queue: a question that nobody waits for any more is never asked.
-    let result = match timeout_at(deadline, slots.acquire_owned()).await {
+    match timeout_at(deadline, slots.acquire_owned()).await {
         Err(_) => Err(LookupFailure::TimedOut),
         Ok(Err(_)) => Err(LookupFailure::Failed),
         Ok(Ok(slot)) => {
@@ -159,8 +170,7 @@ async fn ask(
                 Ok(Ok(Ok(addresses))) => canonical(addresses),
             }
         }
-    };
-    answer.send_replace(Some(result));
+    }
 }
 
 /// Each address once, for the system answers once per socket type on some platforms, and an IPv4-mapped one as the
@@ -192,6 +202,34 @@ pub(crate) async fn scoped_address(
 ) -> Option<SocketAddr> {
     let found = timeout(limit, tokio::net::lookup_host((literal, port)));
     found.await.ok()?.ok()?.next()
+}
+
+/// Whether `path`, all links followed, is one of these sockets, by its name or by a name that was linked to it. Where that
+/// cannot be found out it is taken to be.
+pub(crate) async fn is_one_of(path: PathBuf, sockets: Vec<PathBuf>, limit: Duration) -> bool {
+    if sockets.is_empty() {
+        return false;
+    }
+    let compared = tokio::task::spawn_blocking(move || {
+        sockets
+            .iter()
+            .any(|socket| *socket == path || is_same_file(socket, &path))
+    });
+    !matches!(timeout(limit, compared).await, Ok(Ok(false)))
+}
+
+#[cfg(unix)]
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (std::fs::metadata(one), std::fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (Ok(_), Err(_)) | (Err(_), Ok(_) | Err(_)) => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &Path, _: &Path) -> bool {
+    false
 }
 
 /// The path with every link followed, or `None` where nothing is there, or a file system does not answer.

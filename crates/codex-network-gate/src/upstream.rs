@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use codex_network_policy::{Host, Target};
-use tokio::time::timeout;
+use codex_network_policy::{Host, Protocol, Target};
+use tokio::time::{Instant, timeout};
 
 use crate::error::UpstreamError;
 use crate::fingerprint::Fingerprint;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
+use crate::meter::{GateMeters, Metered};
 use crate::permit::Permit;
 use crate::resolve::Lookups;
 use crate::roots::TrustRoots;
@@ -41,6 +42,7 @@ pub struct Upstream {
     limits: Arc<Limits>,
     lookups: Arc<Lookups>,
     listeners: Arc<Listeners>,
+    meters: Arc<GateMeters>,
     tls: tls::Verifier,
     verified: Verified,
 }
@@ -50,12 +52,14 @@ impl Upstream {
         limits: Arc<Limits>,
         lookups: Arc<Lookups>,
         listeners: Arc<Listeners>,
+        meters: Arc<GateMeters>,
         roots: TrustRoots,
     ) -> Self {
         Self {
             limits,
             lookups,
             listeners,
+            meters,
             tls: tls::Verifier::new(roots),
             verified: Verified::default(),
         }
@@ -85,8 +89,14 @@ impl Upstream {
         if permit.is_tls() {
             self.secure(permit, connection, offer).await
         } else {
-            Ok(connection)
+            Ok(self.metered(permit, connection))
         }
+    }
+
+    /// Counts what goes through a connection, which is that of the outermost layer only.
+    fn metered(&self, permit: &Permit, connection: Connection) -> Connection {
+        let traffic = self.meters.traffic(permit.protocol());
+        connection.metered(Metered::new(traffic))
     }
 
     /// Begins TLS on a connection that was opened by this permit.
@@ -101,8 +111,9 @@ impl Upstream {
     ) -> Result<Connection, UpstreamError> {
         match permit.target() {
             Target::Host { host, .. } => {
-                self.start_tls(connection, host, Purpose::Speak(offer))
-                    .await
+                let bare = connection.unmetered();
+                let secured = self.start_tls(bare, host, Purpose::Speak(offer)).await?;
+                Ok(self.metered(permit, secured))
             }
             Target::Unix(_) => Ok(connection),
         }
@@ -208,13 +219,21 @@ impl Upstream {
     }
 
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<Connection, UpstreamError> {
-        let stream = timeout(
-            self.limits.connect,
-            race::connect(addresses, self.limits.connect_stagger),
-        )
-        .await
-        .map_err(|_| UpstreamError::Timeout("connecting"))?
-        .map_err(UpstreamError::Connect)?;
+        let began = Instant::now();
+        let connecting = race::connect(addresses, self.limits.connect_stagger);
+        let stream = match timeout(self.limits.connect, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.meters.dials.failed.increment();
+                return Err(UpstreamError::Connect(error));
+            }
+            Err(_) => {
+                self.meters.dials.timed_out.increment();
+                return Err(UpstreamError::Timeout("connecting"));
+            }
+        };
+        self.meters.dials.good.increment();
+        self.meters.dial_time.observe(began.elapsed());
         // Small writes must not wait for each other; a failure here costs latency, not correctness.
         let _ = stream.set_nodelay(true);
         // Nor does one here: an origin that vanished without a word would hold an idle tunnel for longer.
@@ -261,7 +280,7 @@ impl Upstream {
     /// # Errors
     /// Where the system gives no socket of either address family.
     pub fn datagrams(&self) -> std::io::Result<Datagrams> {
-        Datagrams::bind()
+        Datagrams::bind(Arc::clone(self.meters.traffic(Protocol::Socks5Udp)))
     }
 }
 

@@ -41,6 +41,7 @@ pub struct Policy {
     allowed: HostList,
     sockets: SocketRules,
     tls: TlsRules,
+    hides_details: bool,
 }
 
 impl Policy {
@@ -56,6 +57,7 @@ impl Policy {
             denied,
             sockets,
             tls,
+            hides_details,
         } = rules;
         Policy {
             enabled,
@@ -67,6 +69,7 @@ impl Policy {
             allowed,
             sockets,
             tls,
+            hides_details,
         }
     }
 
@@ -178,6 +181,11 @@ impl Policy {
     /// What is said about TLS inside of tunnels.
     pub fn tls_rules(&self) -> TlsRules {
         self.tls
+    }
+
+    /// Whether a refused client is told no more than the reason.
+    pub fn hides_details(&self) -> bool {
+        self.hides_details
     }
 
     /// What is said about unix sockets. Links are followed by the gate, which needs the listed paths for it.

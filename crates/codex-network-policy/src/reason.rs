@@ -82,6 +82,26 @@ impl Reason {
         }
     }
 
+    /// The word where the set of words has to be closed: whatever a decider makes up is `decider`.
+    pub fn stable_word(&self) -> &str {
+        match self {
+            Reason::Invented(_) => "decider",
+            Reason::NotAllowed
+            | Reason::NotAllowedLocal
+            | Reason::Denied
+            | Reason::MethodNotAllowed
+            | Reason::MitmRequired
+            | Reason::ProxyDisabled
+            | Reason::UnixSocketUnsupported
+            | Reason::DnsLookupFailed(_)
+            | Reason::ServerNameMismatch
+            | Reason::EncryptedHello
+            | Reason::OriginNotVerified
+            | Reason::Cancelled
+            | Reason::PolicyDenied => self.as_str(),
+        }
+    }
+
     /// The value of `x-proxy-error`, where the reason has one.
     pub fn header(&self) -> Option<&'static str> {
         match self {

@@ -19,6 +19,7 @@ mod check;
 mod describe;
 mod documents;
 mod env;
+mod evidence;
 mod explain;
 mod failure;
 mod init;
@@ -29,6 +30,7 @@ mod output;
 mod policy;
 mod run;
 mod running;
+mod runtime;
 mod schema;
 mod serve;
 mod shell;
@@ -40,6 +42,7 @@ mod verbosity;
 mod tests;
 
 use arguments::PolicyArguments;
+use evidence::EvidenceArguments;
 use failure::Failure;
 use log::Log;
 use output::Output;
@@ -117,6 +120,9 @@ struct ServeArguments {
     socks_addr: Option<SocketAddr>,
 
     #[command(flatten)]
+    evidence: EvidenceArguments,
+
+    #[command(flatten)]
     verbosity: Verbosity,
 }
 
@@ -179,7 +185,12 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
         socks_addr: arguments.socks_addr,
         ..arguments.policy.overrides()
     };
-    let ended = serve::run(&overrides, arguments.verbosity.quiet, &log);
+    let ended = serve::run(
+        &overrides,
+        &arguments.evidence,
+        arguments.verbosity.quiet,
+        &log,
+    );
     log.flush_for_exit();
     ended
 }

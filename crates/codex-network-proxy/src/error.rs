@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Authority,
     /// A listener's address cannot be bound.
     Bind,
+    /// Evidence cannot go where it is to go: a metrics endpoint, an exporter.
+    Evidence,
     /// A task of the proxy ended abnormally.
     Task,
 }

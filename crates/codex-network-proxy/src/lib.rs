@@ -31,11 +31,18 @@
 pub mod authority;
 pub mod client_env;
 pub mod config;
+mod deadline;
+mod drain;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod intercept;
 mod listener;
+mod meters;
+pub mod metrics;
 mod patience;
 mod proxy;
 mod relay;
@@ -55,6 +62,7 @@ pub use config::{
     NetworkProxySettings, validate_policy_against_constraints,
 };
 pub use error::{Error, ErrorKind};
+pub use metrics::{BearerToken, Metrics, MetricsEndpoint};
 pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
 pub use reload::PolicyStatus;
 

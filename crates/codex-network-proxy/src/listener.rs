@@ -13,6 +13,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::drain;
+use crate::meters::ListenerMeters;
+
 pub(crate) mod http;
 pub(crate) mod socks5;
 
@@ -70,13 +73,14 @@ impl Listener {
         slots: Arc<Semaphore>,
         mut draining: watch::Receiver<bool>,
         drain: Duration,
+        meters: Arc<ListenerMeters>,
     ) {
         let mut connections = JoinSet::new();
         let mut pause = FIRST_PAUSE;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = began_draining(&mut draining) => break,
+                () = drain::began(&mut draining) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &slots) => accepted,
             };
@@ -85,9 +89,11 @@ impl Listener {
                     pause = FIRST_PAUSE;
                     let service = service.clone();
                     let draining = draining.clone();
+                    meters.accepted.increment();
+                    let open = meters.open.hold();
                     connections.spawn(async move {
                         service.serve(stream, client, draining).await;
-                        drop(slot);
+                        drop((slot, open));
                     });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -110,11 +116,6 @@ impl Listener {
             connections.shutdown().await;
         }
     }
-}
-
-/// Returns when draining began, or when nobody is left to say so.
-pub(crate) async fn began_draining(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 type Slot = tokio::sync::OwnedSemaphorePermit;

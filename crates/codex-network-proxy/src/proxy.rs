@@ -26,7 +26,11 @@ use crate::error::{Error, ErrorKind};
 use crate::listener::Listener;
 use crate::listener::http::HttpListener;
 use crate::listener::socks5::SocksListener;
+use crate::meters::Meters;
+use crate::metrics::MetricsEndpoint;
 use crate::reload::{self, PolicyStatus, Reload, Requests};
+
+mod evidence;
 
 /// Builds a [`NetworkProxy`]. Made by [`NetworkProxy::builder`].
 #[derive(Clone, Default)]
@@ -42,6 +46,7 @@ pub struct NetworkProxyBuilder {
     roots: TrustRoots,
     environment: Option<Environment>,
     intercept_always: bool,
+    metrics: Vec<MetricsEndpoint>,
 }
 
 /// Where the settings come from.
@@ -225,6 +230,8 @@ impl NetworkProxyBuilder {
             enabled: config.disabled.is_none(),
             interception,
             stays: self.stays,
+            meters: Arc::new(Meters::new()),
+            metrics: self.metrics,
             status: watch::Sender::new(PolicyStatus {
                 config: Arc::new(config),
                 since: SystemTime::now(),
@@ -292,6 +299,8 @@ pub struct NetworkProxy {
     /// How far TLS can be opened while this proxy runs, whatever a later configuration wants.
     interception: Interception,
     stays: bool,
+    meters: Arc<Meters>,
+    metrics: Vec<MetricsEndpoint>,
     status: watch::Sender<PolicyStatus>,
 }
 
@@ -416,17 +425,30 @@ impl NetworkProxy {
             None => None,
         };
         let leaves = self.authority.as_ref();
-        let leaves = leaves.map(|signing| Leaves::new(Arc::clone(&signing.authority)));
+        let leaves = leaves
+            .map(|signing| Leaves::new(Arc::clone(&signing.authority), Arc::clone(&self.meters)));
         let leaves = leaves
             .transpose()
             .map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
-        let service = HttpListener::new(Arc::clone(&self.gate), leaves);
+        self.serve_metrics(&mut tasks, &draining)?;
+        let service = HttpListener::new(Arc::clone(&self.gate), leaves, Arc::clone(&self.meters));
         tasks.spawn(service.clone().close_idle(draining.clone()));
-        tasks.spawn(http.run(service, Arc::clone(&slots), draining.clone(), limits.drain));
+        tasks.spawn(http.run(
+            service,
+            Arc::clone(&slots),
+            draining.clone(),
+            limits.drain,
+            Arc::clone(&self.meters.http),
+        ));
         tracing::info!("HTTP proxy listening on {}", bound.http);
         if let (Some(listener), Some(address)) = (socks, bound.socks) {
-            let service = SocksListener::new(Arc::clone(&self.gate), self.offers_udp);
-            tasks.spawn(listener.run(service, slots, draining, limits.drain));
+            let service = SocksListener::new(
+                Arc::clone(&self.gate),
+                self.offers_udp,
+                Arc::clone(&self.meters),
+            );
+            let meters = Arc::clone(&self.meters.socks);
+            tasks.spawn(listener.run(service, slots, draining, limits.drain, meters));
             tracing::info!("SOCKS5 proxy listening on {address}");
             if self.gate.store().current().policy.mode() == Mode::Limited {
                 tracing::info!(
@@ -440,6 +462,7 @@ impl NetworkProxy {
             self.status.clone(),
             requests.clone(),
             self.interception,
+            Arc::clone(&self.meters),
         );
         if let Some(reload) = reload.filter(|_| !self.stays) {
             tasks.spawn(reload.run(stop.subscribe()));

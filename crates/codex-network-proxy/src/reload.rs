@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Difference, LoadedConfig, Looked, Source};
+use crate::meters::Meters;
 
 mod watcher;
 
@@ -59,6 +60,7 @@ pub(crate) struct Reload {
     status: watch::Sender<PolicyStatus>,
     requests: Requests,
     interception: Interception,
+    meters: Arc<Meters>,
     looked: Looked,
     watcher: Watcher,
     wake: Arc<Notify>,
@@ -67,6 +69,8 @@ pub(crate) struct Reload {
 /// What a look at the files came to.
 enum Found {
     Same,
+    /// Not what they were at the last look, and perhaps not yet what they are to be.
+    Moving,
     Changed(Box<Changed>),
     Broken {
         message: String,
@@ -88,6 +92,8 @@ enum Next {
     Wait,
     /// Look again, for other places are watched now.
     Again,
+    /// Look again when the files have come to rest.
+    Settle,
     /// Try again after a while, although the files stay as they are.
     Retry,
 }
@@ -99,6 +105,7 @@ impl Reload {
         status: watch::Sender<PolicyStatus>,
         requests: Requests,
         interception: Interception,
+        meters: Arc<Meters>,
     ) -> Option<Self> {
         let config = Arc::clone(&status.borrow().config);
         let source = Arc::clone(config.source()?);
@@ -109,6 +116,7 @@ impl Reload {
             status,
             requests,
             interception,
+            meters,
             looked: config.looked().clone(),
             watcher: Watcher::new(Arc::clone(&wake)),
             wake,
@@ -134,6 +142,11 @@ impl Reload {
             match next {
                 Next::Wait => retry_at = retry_at.filter(|_| !thorough && !forced),
                 Next::Again => {
+                    (thorough, forced) = (true, false);
+                    continue;
+                }
+                Next::Settle => {
+                    self.settle().await;
                     (thorough, forced) = (true, false);
                     continue;
                 }
@@ -180,11 +193,13 @@ impl Reload {
             if thorough {
                 watcher.watch(looked.paths());
             }
-            let found = if forced || looked.is_outdated(thorough) {
+            let found = if !forced && !looked.is_outdated(thorough) {
+                Found::Same
+            } else if !forced && !thorough {
+                Found::Moving
+            } else {
                 looked = Looked::default();
                 load(&source, &before, interception, &mut looked)
-            } else {
-                Found::Same
             };
             // What is in force stands in the files; a configuration of a million entries is dropped here and not there.
             drop(before);
@@ -202,6 +217,7 @@ impl Reload {
         let next = if moved { Next::Again } else { Next::Wait };
         match found {
             Found::Same => next,
+            Found::Moving => Next::Settle,
             Found::Changed(changed) => {
                 self.put_in_force(*changed);
                 next
@@ -234,6 +250,8 @@ impl Reload {
         for waiting in &difference.waiting {
             tracing::warn!("{waiting}");
         }
+        self.meters.reloads.taken_up.increment();
+        self.meters.reloads.failing.set(0);
         let config = Arc::new(config);
         let mut before = Arc::clone(&config);
         self.status.send_modify(|status| {
@@ -262,6 +280,8 @@ impl Reload {
         if known {
             return;
         }
+        self.meters.reloads.failed.increment();
+        self.meters.reloads.failing.set(1);
         tracing::warn!(
             "failed to reload config from config layers: {message}; keeping previous config"
         );

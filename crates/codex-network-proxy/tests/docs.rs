@@ -8,6 +8,7 @@ use std::path::Path;
 use codex_network_policy::{InventedReason, LookupFailure, Reason};
 use codex_network_proxy::NetworkProxyConfig;
 use codex_network_proxy::config::{Key, Kind, NetworkKey, RequirementKey};
+use codex_network_proxy::metrics::{self, Metric};
 
 fn document(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -31,6 +32,88 @@ fn rows(keys: impl Iterator<Item = Key>) -> String {
     text + "\n"
 }
 
+/// The rows of `docs/guarantees.md`: number, and the words in backticks of the column that names tests.
+fn guarantees() -> Vec<(String, Vec<String>)> {
+    let text = document("docs/guarantees.md");
+    let rows = text.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.split(" | ").collect();
+        let number = cells.first()?.trim();
+        number
+            .starts_with(|first: char| first.is_ascii_digit())
+            .then(|| {
+                let names = cells[2].split('`').skip(1).step_by(2).map(str::to_owned);
+                (number.to_owned(), names.collect())
+            })
+    });
+    rows.collect()
+}
+
+/// All test sources and product sources of the crates, for the names of the tests in them.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_guarantee_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut code = String::new();
+    sources(&root.join("crates"), &mut code);
+    let rows = guarantees();
+    assert_eq!(rows.len(), 40);
+    for (number, names) in rows {
+        assert!(!names.is_empty(), "row {number} names no test");
+        for name in names {
+            let exists = code.contains(&format!("fn {name}("))
+                || root
+                    .join("fuzz/fuzz_targets")
+                    .join(format!("{name}.rs"))
+                    .exists()
+                || name.starts_with("cargo xtask ");
+            assert!(exists, "row {number}: there is no test `{name}`");
+        }
+    }
+}
+
+/// What `cargo xtask defences` takes out is what the guarantees rest on.
+#[test]
+fn every_guarantee_has_a_defence_that_can_be_taken_out() {
+    let defences = document("xtask/defences.txt");
+    let mut proved: Vec<(&str, &str)> = Vec::new();
+    let mut row = "";
+    for line in defences.lines() {
+        if let Some(head) = line.strip_prefix("== ") {
+            row = head.split_once(' ').unwrap().0;
+        } else if let Some(test) = line.strip_prefix("test ") {
+            proved.push((row, test.rsplit([' ', ':']).next().unwrap()));
+        }
+    }
+    for (number, names) in guarantees() {
+        // Refusals that wait for nothing are refusals without a question, which is row 12.
+        let rows = [number.as_str(), if number == "33" { "12" } else { "" }];
+        let mut tests = proved
+            .iter()
+            .filter(|(row, _)| rows.contains(row))
+            .peekable();
+        assert!(
+            tests.peek().is_some(),
+            "row {number} has no defence to take out"
+        );
+        for (_, test) in tests {
+            assert!(
+                names.iter().any(|name| name == test),
+                "row {number}: `{test}` is not named"
+            );
+        }
+    }
+}
+
 /// Run with `UPDATE_EXPECTED=1` in the environment to write the tables anew.
 #[test]
 fn tables_of_keys_are_those_of_the_code() {
@@ -45,6 +128,7 @@ fn tables_of_keys_are_those_of_the_code() {
             "requirement keys",
             rows(RequirementKey::ALL.into_iter().map(RequirementKey::key)),
         ),
+        ("docs/metrics.md", "metrics", metric_rows()),
     ] {
         let text = document(name);
         let (begin, end) = (
@@ -64,6 +148,34 @@ fn tables_of_keys_are_those_of_the_code() {
             );
         }
     }
+}
+
+/// The rows of the table of metrics.
+fn metric_rows() -> String {
+    let mut text =
+        "\n| in text | in OTLP | kind | labels | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for metric in Metric::ALL {
+        let definition = metric.definition();
+        let (kind, suffix) = match definition.kind {
+            metrics::Kind::Counter => ("counter", "_total"),
+            metrics::Kind::Gauge => ("gauge", ""),
+            metrics::Kind::Histogram => ("histogram", ""),
+        };
+        let labels: Vec<String> = definition
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        text.push_str(&format!(
+            "| `{}{suffix}` | `{}`, {} | {kind} | {} | {} |\n",
+            definition.text_name(),
+            definition.name,
+            definition.unit.symbol(),
+            labels.join(", "),
+            definition.meaning,
+        ));
+    }
+    text + "\n"
 }
 
 #[test]
@@ -92,7 +204,7 @@ fn every_command_is_described() {
 #[test]
 fn every_config_key_is_described() {
     // Some keys are written only where they are not the default.
-    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true });
+    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true, "hide_refusal_details": true });
     let unusual: NetworkProxyConfig = serde_json::from_value(unusual).unwrap();
     let config = serde_json::to_value(unusual).unwrap();
     let guide = document("docs/config.md");

@@ -6,6 +6,7 @@
 use codex_network_policy::{Decision, Protocol, Reason, Source, Target};
 
 use super::access::Access;
+use super::help::Help;
 use crate::evidence::UNIX_SOCKET_HOST;
 
 /// A refused access. Made by the gate only.
@@ -18,6 +19,7 @@ pub struct Denial {
     host: String,
     port: u16,
     unix_socket: bool,
+    help: Option<Help>,
 }
 
 impl Denial {
@@ -26,6 +28,7 @@ impl Denial {
         decision: Decision,
         source: Source,
         access: &Access<'_>,
+        help: Option<Help>,
     ) -> Self {
         let (host, port) = match &access.target {
             Target::Host { host, port } => (host.to_string(), *port),
@@ -39,6 +42,7 @@ impl Denial {
             host,
             port,
             unix_socket: matches!(access.target, Target::Unix(_)),
+            help,
         }
     }
 
@@ -76,6 +80,12 @@ impl Denial {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What the client may be told beside the reason, unless the policy hides it.
+    #[must_use]
+    pub fn help(&self) -> Option<&Help> {
+        self.help.as_ref()
     }
 
     /// Whether the target was a unix socket.

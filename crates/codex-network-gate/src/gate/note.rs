@@ -1,11 +1,13 @@
 //! What a person wants to read beside a refusal: the rule that decided and where it stands, or the line that
 //! would permit the access.
 //!
-//! For the log only; a client is told no more than its answer says.
+//! For the log; what a client may read of it is [`Note::for_client`], which names no file of the operator's.
 
 use std::fmt;
 
-use codex_network_policy::{LookupFailure, Policy, Protocol, Reason, Source, Target, Verdict};
+use codex_network_policy::{
+    LookupFailure, Policy, Protocol, Reason, RuleText, Source, Target, Verdict,
+};
 
 use super::access::Access;
 
@@ -20,7 +22,15 @@ pub(super) struct Note<'a> {
     pub(super) own_listener: bool,
 }
 
-impl Note<'_> {
+/// A note without the places of rules.
+pub(super) struct ForClient<'a>(&'a Note<'a>);
+
+impl<'a> Note<'a> {
+    /// The note as a client may read it.
+    pub(super) fn for_client(&'a self) -> ForClient<'a> {
+        ForClient(self)
+    }
+
     /// Whether there is anything to say. The word of a decider is its own, whatever our rules mean by it; only that a
     /// host is not listed is as true as before.
     pub(super) fn is_some(&self) -> bool {
@@ -43,11 +53,37 @@ impl Note<'_> {
     }
 }
 
+impl fmt::Display for ForClient<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(note) = self;
+        let rule = note.verdict.and_then(|verdict| verdict.rule);
+        match (note.reason, rule.map(|rule| note.policy.rule(rule))) {
+            (
+                Reason::Denied,
+                Some(RuleText {
+                    pattern: Some(pattern),
+                    list,
+                    ..
+                }),
+            ) => {
+                write!(f, "denied by {list} `{pattern}`")
+            }
+            (_, _) => note.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.reason, &self.access.target) {
+            (Reason::NotAllowed, Target::Host { .. }) if self.policy.is_pinned() => {
+                f.write_str("the allowlist is an administrator's and does not name it")
+            }
             (Reason::NotAllowed, Target::Host { host, .. }) => {
                 write!(f, "to allow it, add \"{host}\" to allowed_domains")
+            }
+            (Reason::NotAllowed, Target::Unix(_)) if self.own_listener => {
+                f.write_str("it is a listener of this proxy, which is never a target")
             }
             // The path came in a header, so it may hold a secret and stays out of the log.
             (Reason::NotAllowed, Target::Unix(_)) => {
@@ -57,11 +93,15 @@ impl fmt::Display for Note<'_> {
                 f.write_str("it is a listener of this proxy, which is never a target")
             }
             (Reason::NotAllowedLocal, Target::Host { host, .. }) => match host.address() {
+                Some(address) if self.policy.is_pinned() => {
+                    f.write_str(codex_network_policy::AddressClass::of(address).as_str())
+                }
                 Some(address) => write!(
                     f,
                     "{}; to allow it, add \"{host}\" to allowed_domains",
                     codex_network_policy::AddressClass::of(address).as_str()
                 ),
+                None if host.is_localhost() && self.policy.is_pinned() => f.write_str("loopback"),
                 None if host.is_localhost() => {
                     f.write_str("loopback; to allow it, add \"localhost\" to allowed_domains")
                 }
@@ -78,7 +118,7 @@ impl fmt::Display for Note<'_> {
                 f.write_str("no tunnel is opened inside of a tunnel")
             }
             (Reason::MethodNotAllowed, _) => {
-                f.write_str("mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only")
+                f.write_str("mode = \"limited\" permits GET, HEAD and OPTIONS without upgrades, and no SOCKS5")
             }
             (Reason::MitmRequired, _) if self.policy.intercepts(self.access.protocol) => f.write_str(
                 "mode = \"limited\" opens every tunnel, and what came in this one is not TLS",

@@ -16,6 +16,7 @@ use crate::decider::{NetworkDecision, NetworkProtocol};
 use crate::evidence::capture::Capture;
 
 mod addresses;
+mod counts;
 mod decisions;
 mod explain;
 mod inside;

@@ -53,7 +53,11 @@ fn public() -> IpAddr {
 
 fn lookups(limits: Limits) -> (Arc<Scripted>, Arc<Lookups>) {
     let resolver = Arc::new(Scripted::default());
-    let lookups = Lookups::new(Arc::clone(&resolver) as Arc<dyn Resolver>, Arc::new(limits));
+    let lookups = Lookups::new(
+        Arc::clone(&resolver) as Arc<dyn Resolver>,
+        Arc::new(limits),
+        Arc::default(),
+    );
     (resolver, Arc::new(lookups))
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::fingerprint::Fingerprint;
+use crate::meter::Metered;
+#[cfg(target_os = "linux")]
+use crate::splice::Socket;
 
 /// A stream to the target of a permit, or to the parent proxy.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Connection {
     peer: Option<SocketAddr>,
     /// Bytes that came with a parent's answer and belong to the tunnel.
     early: Bytes,
+    /// Counts the bytes, where this is what the rest of the proxy sees.
+    meter: Option<Metered>,
 }
 
 #[derive(Debug)]
@@ -41,6 +46,7 @@ impl Connection {
             io,
             peer,
             early: Bytes::new(),
+            meter: None,
         }
     }
 
@@ -51,15 +57,27 @@ impl Connection {
         self
     }
 
+    /// Counts what goes through from here on.
+    pub(super) fn metered(mut self, meter: Metered) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Counts no more, for something else that counts goes around it.
+    pub(super) fn unmetered(mut self) -> Self {
+        self.meter = None;
+        self
+    }
+
     /// The bare TCP stream, where there is nothing else around it.
-    pub(super) fn into_tcp(self) -> Result<TcpStream, Self> {
+    pub(super) fn into_tcp(self) -> Result<TcpStream, Box<Self>> {
         match self {
             Self {
                 io: Io::Tcp(stream),
                 early,
                 ..
             } if early.is_empty() => Ok(stream),
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 
@@ -73,6 +91,18 @@ impl Connection {
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
+    }
+
+    /// The socket, where bytes may go in and out of it without passing through us: bare TCP, with nothing read ahead.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn socket(&self) -> Option<Socket<'_>> {
+        match &self.io {
+            Io::Tcp(stream) if self.early.is_empty() => {
+                Some(Socket::of_upstream(stream, self.meter.as_ref()))
+            }
+            Io::Tcp(_) | Io::Tls(_) | Io::Nested(_) | Io::Unix(_) => None,
+        }
     }
 
     /// Whether the target has chosen HTTP/2 in its TLS.
@@ -109,6 +139,13 @@ impl Connection {
         }
     }
 
+    fn count_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(meter), Poll::Ready(Ok(written))) = (&self.meter, &written) {
+            meter.sent(*written);
+        }
+        written
+    }
+
     fn poll_io<T>(
         self: Pin<&mut Self>,
         poll: impl FnOnce(Pin<&mut (dyn Stream + 'static)>) -> Poll<io::Result<T>>,
@@ -132,22 +169,28 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         if self.early.has_remaining() {
             let length = self.early.len().min(buffer.remaining());
             buffer.put_slice(&self.early.split_to(length));
-            return Poll::Ready(Ok(()));
+        } else {
+            ready!(self.as_mut().poll_io(|stream| stream.poll_read(cx, buffer)))?;
         }
-        self.poll_io(|stream| stream.poll_read(cx, buffer))
+        if let Some(meter) = &self.meter {
+            meter.received(buffer.filled().len() - before);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(|stream| stream.poll_write(cx, bytes))
+        let written = self.as_mut().poll_io(|stream| stream.poll_write(cx, bytes));
+        self.count_sent(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -159,11 +202,18 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(|stream| stream.poll_write_vectored(cx, slices))
+        // One slice by itself is written more cheaply.
+        if let [only] = slices {
+            return self.poll_write(cx, only);
+        }
+        let written = self
+            .as_mut()
+            .poll_io(|stream| stream.poll_write_vectored(cx, slices));
+        self.count_sent(written)
     }
 
     fn is_write_vectored(&self) -> bool {

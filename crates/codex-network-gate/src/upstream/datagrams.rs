@@ -5,9 +5,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 
+use crate::meter::Traffic;
 use crate::permit::Permit;
 
 /// One unconnected socket of each address family that the machine has.
@@ -15,10 +17,11 @@ use crate::permit::Permit;
 pub struct Datagrams {
     ipv4: Option<UdpSocket>,
     ipv6: Option<UdpSocket>,
+    traffic: Arc<Traffic>,
 }
 
 impl Datagrams {
-    pub(super) fn bind() -> io::Result<Self> {
+    pub(super) fn bind(traffic: Arc<Traffic>) -> io::Result<Self> {
         let ipv4 = bind((Ipv4Addr::UNSPECIFIED, 0).into());
         let ipv6 = bind((Ipv6Addr::UNSPECIFIED, 0).into());
         match (ipv4, ipv6) {
@@ -26,6 +29,7 @@ impl Datagrams {
             (ipv4, ipv6) => Ok(Self {
                 ipv4: ipv4.ok(),
                 ipv6: ipv6.ok(),
+                traffic,
             }),
         }
     }
@@ -48,7 +52,10 @@ impl Datagrams {
             };
             let Some(socket) = socket else { continue };
             match socket.send_to(payload, address).await {
-                Ok(_) => return Ok(address),
+                Ok(sent) => {
+                    self.traffic.sent.add(sent as u64);
+                    return Ok(address);
+                }
                 Err(error) => last_error = error,
             }
         }
@@ -60,6 +67,12 @@ impl Datagrams {
     /// # Errors
     /// What the system reports; an unreachable peer of an earlier datagram may be such an error.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let received = self.receive_from_any(buffer).await?;
+        self.traffic.received.add(received.0 as u64);
+        Ok(received)
+    }
+
+    async fn receive_from_any(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match (&self.ipv4, &self.ipv6) {
             (Some(ipv4), Some(ipv6)) => loop {
                 // Readiness first, so that both families can share one buffer.

@@ -28,12 +28,13 @@ impl Resolver for Local {
 
 fn upstream_within(limits: Limits) -> (Upstream, Arc<Listeners>) {
     let limits = Arc::new(limits);
-    let lookups = Lookups::new(Arc::new(Local), Arc::clone(&limits));
+    let lookups = Lookups::new(Arc::new(Local), Arc::clone(&limits), Arc::default());
     let listeners: Arc<Listeners> = Arc::default();
     let upstream = Upstream::new(
         limits,
         Arc::new(lookups),
         Arc::clone(&listeners),
+        Arc::default(),
         TrustRoots::default(),
     );
     (upstream, listeners)

@@ -86,7 +86,7 @@ impl Verifier {
                 Io::Tls(Box::new(stream.map_err(UpstreamError::tls)?))
             }
             Err(connection) => {
-                let stream = connector.connect(name, connection).await;
+                let stream = connector.connect(name, *connection).await;
                 Io::Nested(Box::new(stream.map_err(UpstreamError::tls)?))
             }
         };

@@ -15,7 +15,7 @@ fn literal() -> Denial {
 }
 
 fn new(access: &Access<'_>) -> Denial {
-    Denial::new(Reason::Denied, Decision::Deny, Source::BaselinePolicy, access)
+    Denial::new(Reason::Denied, Decision::Deny, Source::BaselinePolicy, access, None)
 }
 
 fn change(denial: &mut Denial) {

@@ -24,6 +24,7 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 
 use super::certificate::{common_name, random_serial, set_validity};
 use super::{AuthorityError, CertificateAuthority};
+use crate::meters::Meters;
 
 /// How many hosts are kept. A client that asks for more makes us sign, and no more than that.
 const KEPT_HOSTS: usize = 1_024;
@@ -73,6 +74,7 @@ pub(crate) struct Leaves {
     /// One for all hosts. rustls itself holds a ticket to the server name that it was made for.
     tickets: Arc<dyn ProducesTickets>,
     recent: Mutex<Recent>,
+    meters: Arc<Meters>,
 }
 
 /// The hosts that were asked for last. Only looked at for a moment: signing happens in the slot of its host.
@@ -102,7 +104,10 @@ struct Leaf {
 
 impl Leaves {
     /// Makes the key for all leaves.
-    pub(crate) fn new(authority: Arc<CertificateAuthority>) -> Result<Self, AuthorityError> {
+    pub(crate) fn new(
+        authority: Arc<CertificateAuthority>,
+        meters: Arc<Meters>,
+    ) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::sign)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Ok(Self {
@@ -112,6 +117,7 @@ impl Leaves {
             provider: Arc::new(default_provider()),
             tickets: Ticketer::new().map_err(AuthorityError::sign)?,
             recent: Mutex::default(),
+            meters,
         })
     }
 
@@ -130,11 +136,23 @@ impl Leaves {
         offer: Alpn,
         now: SystemTime,
     ) -> Result<Arc<ServerConfig>, AuthorityError> {
-        let slot = lock(&self.recent).slot(host);
+        let counts = &self.meters.leaves;
+        let slot = {
+            let mut recent = lock(&self.recent);
+            let slot = recent.slot(host);
+            counts.kept.set(recent.hosts.len());
+            slot
+        };
         let mut slot = lock(&slot);
         let leaf = match slot.take() {
-            Some(leaf) if leaf.is_good_at(now) => leaf,
-            Some(_) | None => self.issue(host, now)?,
+            Some(leaf) if leaf.is_good_at(now) => {
+                counts.reused.increment();
+                leaf
+            }
+            Some(_) | None => {
+                counts.signed.increment();
+                self.issue(host, now)?
+            }
         };
         let leaf = slot.insert(leaf);
         let config = &mut leaf.configs[offer.place()];

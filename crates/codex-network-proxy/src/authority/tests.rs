@@ -36,7 +36,10 @@ impl Home {
 
     fn with_leaves() -> (Self, Leaves) {
         let (home, authority) = Self::with_authority();
-        (home, Leaves::new(Arc::new(authority)).unwrap())
+        (
+            home,
+            Leaves::new(Arc::new(authority), Arc::new(crate::meters::Meters::new())).unwrap(),
+        )
     }
 
     fn directory(&self) -> std::path::PathBuf {

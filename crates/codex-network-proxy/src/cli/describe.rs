@@ -62,6 +62,7 @@ pub(super) fn setting_json(key: NetworkKey, settings: &NetworkProxySettings) -> 
             EncryptedHello::Deny => "deny",
         }),
         NetworkKey::VerifyOrigin => json!(settings.verify_origin),
+        NetworkKey::HideRefusalDetails => json!(settings.hide_refusal_details),
         NetworkKey::Mitm => json!(settings.mitm),
         NetworkKey::AllowedDomains
         | NetworkKey::DeniedDomains

@@ -17,11 +17,12 @@ use codex_network_proxy::config::{Environment, LoadedConfig, Overrides, UnixSock
 use codex_network_proxy::{BlockedRequest, NetworkProxy, client_env};
 
 use super::arguments::PolicyArguments;
+use super::evidence::EvidenceArguments;
 use super::failure::Failure;
 use super::keep::Keeper;
 use super::log::Log;
-use super::open_files;
 use super::verbosity::Verbosity;
+use super::{open_files, runtime};
 
 mod passing;
 
@@ -45,6 +46,9 @@ not contained: take its other ways out with your sandbox.";
 pub(super) struct Arguments {
     #[command(flatten)]
     policy: PolicyArguments,
+
+    #[command(flatten)]
+    evidence: EvidenceArguments,
 
     #[command(flatten)]
     verbosity: Verbosity,
@@ -90,10 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             .warnings
             .retain(|warning| !warning.contains("SOCKS5 address"));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
+    let runtime = runtime::start()?;
     let ended = runtime.block_on(serve(config, &environment, arguments, &log));
     runtime.shutdown_background();
     log.flush_for_exit();
@@ -111,11 +112,11 @@ async fn serve(
         log.say(&format!("warning: {warning}"));
     }
     let mut signals = Passing::new().context("could not listen for signals")?;
-    let proxy = NetworkProxy::builder()
+    let builder = NetworkProxy::builder()
         .loaded_config(config)
-        .limits(open_files::limits())
-        .build()
-        .await;
+        .limits(open_files::limits());
+    let builder = arguments.evidence.apply(builder, log)?;
+    let proxy = builder.build().await;
     let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
     let handle = proxy.run().await.context("could not start the proxy")?;
     let mut keeper = Keeper::start("run", &proxy, &handle, environment).await;

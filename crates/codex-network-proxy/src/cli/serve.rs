@@ -10,16 +10,22 @@ use codex_network_proxy::client_env;
 use codex_network_proxy::config::{
     Environment, ListenerAddresses, LoadedConfig, Overrides, Profile, UnixSockets,
 };
-use codex_network_proxy::{ErrorKind, Limits, NetworkProxy, NetworkProxyHandle};
+use codex_network_proxy::{ErrorKind, NetworkProxy, NetworkProxyHandle};
 
+use super::evidence::EvidenceArguments;
 use super::failure::Failure;
 use super::keep::Keeper;
 use super::log::Log;
 use super::shell::Shell;
 use super::signals::{Signal, Signals};
-use super::{describe, open_files};
+use super::{describe, open_files, runtime};
 
-pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), Failure> {
+pub(super) fn run(
+    overrides: &Overrides,
+    evidence: &EvidenceArguments,
+    quiet: bool,
+    log: &Log,
+) -> Result<(), Failure> {
     let sockets = UnixSockets::of_platform();
     let environment = Environment::of_process();
     let config = LoadedConfig::from_files(overrides, &environment, sockets)
@@ -28,12 +34,8 @@ pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), F
         log.say(&format!("{why}; nothing to do"));
         return Ok(());
     }
-    let limits = open_files::limits();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
-    let served = runtime.block_on(serve(config, &environment, limits, quiet, log));
+    let runtime = runtime::start()?;
+    let served = runtime.block_on(serve(config, &environment, evidence, quiet, log));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();
     served
@@ -42,7 +44,7 @@ pub(super) fn run(overrides: &Overrides, quiet: bool, log: &Log) -> Result<(), F
 async fn serve(
     config: LoadedConfig,
     environment: &Environment,
-    limits: Limits,
+    evidence: &EvidenceArguments,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -51,11 +53,10 @@ async fn serve(
     let origin = describe::origin(&config);
     let local = config.settings.allow_local_binding;
     let mut signals = Signals::new().context("could not listen for signals")?;
-    let proxy = NetworkProxy::builder()
+    let builder = NetworkProxy::builder()
         .loaded_config(config)
-        .limits(limits)
-        .build()
-        .await;
+        .limits(open_files::limits());
+    let proxy = evidence.apply(builder, log)?.build().await;
     let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
     let handle = proxy.run().await.map_err(|error| match error.kind() {
         ErrorKind::Bind => Failure::Other(anyhow::Error::new(error).context(

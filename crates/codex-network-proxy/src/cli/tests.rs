@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use codex_network_proxy::config::SystemFiles;
+use codex_network_proxy::config::{NetworkKey, RequirementKey, SystemFiles};
 
 use super::*;
 
@@ -202,9 +202,13 @@ fn the_schema_names_every_key_with_its_meaning() {
         (
             "config",
             "/properties/permissions/additionalProperties/properties/network",
-            18,
+            NetworkKey::ALL.len(),
         ),
-        ("requirements", "/properties/experimental_network", 13),
+        (
+            "requirements",
+            "/properties/experimental_network",
+            RequirementKey::ALL.len(),
+        ),
     ] {
         let (code, stdout, _) = run(root.path(), &["schema".to_owned(), file.to_owned()]);
         assert_eq!(code, 0);

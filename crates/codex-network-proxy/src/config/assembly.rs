@@ -192,6 +192,7 @@ fn rules(settings: &NetworkProxySettings, network: &Network, sockets: UnixSocket
             encrypted_hello: settings.encrypted_client_hello,
             verify_origin: settings.verify_origin,
         },
+        hides_details: settings.hide_refusal_details,
     }
 }
 

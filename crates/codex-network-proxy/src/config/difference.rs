@@ -99,6 +99,11 @@ impl Difference {
             new.verify_origin,
         );
         switch(
+            NetworkKey::HideRefusalDetails.name(),
+            old.hide_refusal_details,
+            new.hide_refusal_details,
+        );
+        switch(
             NetworkKey::DangerouslyAllowAllUnixSockets.name(),
             old.dangerously_allow_all_unix_sockets,
             new.dangerously_allow_all_unix_sockets,

@@ -95,12 +95,13 @@ pub enum NetworkKey {
     AllowLocalBinding,
     EncryptedClientHello,
     VerifyOrigin,
+    HideRefusalDetails,
     Mitm,
 }
 
 impl NetworkKey {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Enabled,
         Self::ProxyUrl,
         Self::EnableSocks5,
@@ -118,6 +119,7 @@ impl NetworkKey {
         Self::AllowLocalBinding,
         Self::EncryptedClientHello,
         Self::VerifyOrigin,
+        Self::HideRefusalDetails,
         Self::Mitm,
     ];
 
@@ -299,6 +301,12 @@ const NETWORK_KEYS: [Key; NetworkKey::ALL.len()] = [
         Kind::Boolean,
         "false",
         "whether a tunnel's TLS waits until the proxy itself has seen a valid certificate for its name at the address that it goes to, see [docs/tls.md](tls.md)",
+    ),
+    Key::new(
+        "hide_refusal_details",
+        Kind::Boolean,
+        "false",
+        "whether a refused client is told no more than the reason. Else it reads, in `Proxy-Status` and where it asks for `application/problem+json`, the rule that decided or what would permit the access, see [docs/refusals.md](refusals.md)",
     ),
     Key::new(
         "mitm",

@@ -66,6 +66,9 @@ pub struct NetworkProxySettings {
     /// Written only where it is not the default.
     #[serde(skip_serializing_if = "is_default")]
     pub verify_origin: bool,
+    /// Whether a refused client is told no more than the reason. Written only where it is not the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub hide_refusal_details: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -91,6 +94,7 @@ impl Default for NetworkProxySettings {
             mitm: false,
             encrypted_client_hello: EncryptedHello::default(),
             verify_origin: false,
+            hide_refusal_details: false,
         }
     }
 }

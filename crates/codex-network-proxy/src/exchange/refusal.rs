@@ -1,7 +1,8 @@
 //! The proxy's own HTTP answers (SPEC section F1): refusals, client errors, upstream failures.
 //!
-//! The only place that turns a [`Denial`] or an error into an HTTP answer. It deliberately tells a client nothing
-//! but the reason: no addresses, no system errors, nothing of the request.
+//! The only place that turns a [`Denial`] or an error into an HTTP answer: in the form of the specification, or as problem
+//! details where the [`Reader`] asks for them, and always with `Proxy-Status`. It deliberately tells a client nothing but
+//! the reason and what the gate's help says: no addresses, no system errors, nothing of the request.
 
 use codex_network_gate::{Denial, UpstreamError};
 use codex_network_policy::{LookupFailure, Reason};
@@ -12,19 +13,19 @@ use serde::Serialize;
 use super::body::Body;
 use super::failure::ExchangeError;
 
+mod problem;
+mod proxy_status;
+mod reader;
+
+use problem::Problem;
+use proxy_status::ErrorType;
+pub(crate) use reader::{Door, Reader};
+
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const PROXY_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
-
-/// The door that a refusal leaves by; it decides between text and JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    Forward,
-    Connect,
-    UnixSocket,
-    /// Inside of an opened tunnel.
-    Inside,
-}
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// What is wrong with a request, in the words that the client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,34 +80,33 @@ struct Details<'a> {
 }
 
 /// 400, and the connection is closed: what follows on it cannot be trusted.
-pub(crate) fn bad_request(what: BadRequest) -> Response<Body> {
-    let mut response = answer(
-        StatusCode::BAD_REQUEST,
-        TEXT,
-        None,
-        what.as_str().to_owned(),
-    );
+pub(crate) fn bad_request(what: BadRequest, reader: Reader) -> Response<Body> {
+    let status = StatusCode::BAD_REQUEST;
+    let error = ErrorType::BAD_REQUEST;
+    let mut response = failure(status, error, what.as_str(), reader);
     close(&mut response);
     response
 }
 
 /// The gate's no.
-pub(crate) fn denied(denial: &Denial, door: Door) -> Response<Body> {
+pub(crate) fn denied(denial: &Denial, reader: Reader) -> Response<Body> {
     let reason = denial.reason();
     let mut response = match reason {
-        Reason::ProxyDisabled => own(StatusCode::SERVICE_UNAVAILABLE, reason.message()),
+        Reason::ProxyDisabled => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            refused(denial, status, None, reason.message(), reader)
+        }
         Reason::UnixSocketUnsupported => {
-            own(StatusCode::NOT_IMPLEMENTED, "unix sockets unsupported")
+            let status = StatusCode::NOT_IMPLEMENTED;
+            refused(denial, status, None, reason.message(), reader)
         }
         Reason::DnsLookupFailed(failure) => {
             let status = match failure {
                 LookupFailure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
                 LookupFailure::Failed | LookupFailure::Empty => StatusCode::BAD_GATEWAY,
             };
-            own(
-                status,
-                format!("upstream failure: could not resolve {}", denial.host()),
-            )
+            let text = format!("upstream failure: could not resolve {}", denial.host());
+            refused(denial, status, None, &text, reader)
         }
         Reason::NotAllowed
         | Reason::NotAllowedLocal
@@ -118,9 +118,18 @@ pub(crate) fn denied(denial: &Denial, door: Door) -> Response<Body> {
         | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
-        | Reason::Invented(_) => blocked(denial, door),
+        | Reason::Invented(_) => {
+            let header = reason.header().map(HeaderValue::from_static);
+            refused(
+                denial,
+                StatusCode::FORBIDDEN,
+                header,
+                reason.message(),
+                reader,
+            )
+        }
     };
-    match door {
+    match reader.door {
         // What a client sends behind a refused CONNECT is not the next request (THREATS 18).
         Door::Connect => close(&mut response),
         Door::Forward | Door::UnixSocket | Door::Inside => {}
@@ -128,43 +137,60 @@ pub(crate) fn denied(denial: &Denial, door: Door) -> Response<Body> {
     response
 }
 
-fn blocked(denial: &Denial, door: Door) -> Response<Body> {
+/// A no in the form that its door and its reader want. `text` is the whole body where the door has no JSON for it.
+fn refused(
+    denial: &Denial,
+    status: StatusCode,
+    header: Option<HeaderValue>,
+    text: &str,
+    reader: Reader,
+) -> Response<Body> {
+    let json = status == StatusCode::FORBIDDEN
+        && match reader.door {
+            Door::Connect | Door::Inside => false,
+            Door::Forward | Door::UnixSocket => true,
+        };
+    let (content_type, body) = if reader.wants_problem {
+        (PROBLEM, Problem::of_denial(denial, status, text).to_json())
+    } else if json {
+        (JSON, blocked(denial, reader.door))
+    } else {
+        (TEXT, text.to_owned())
+    };
+    let help = denial.help().map(codex_network_gate::Help::words);
+    let details: Vec<&str> = help
+        .map(|words| vec![denial.reason().as_str(), words])
+        .unwrap_or_default();
+    let status_field = proxy_status::field(ErrorType::of_reason(denial.reason()), &details);
+    answer(status, content_type, header, status_field, body)
+}
+
+/// The JSON of SPEC F2.
+fn blocked(denial: &Denial, door: Door) -> String {
     let reason = denial.reason();
-    let header = reason.header().map(HeaderValue::from_static);
-    match door {
-        Door::Connect | Door::Inside => answer(
-            StatusCode::FORBIDDEN,
-            TEXT,
-            header,
-            reason.message().to_owned(),
-        ),
-        Door::Forward | Door::UnixSocket => {
-            let body = Blocked {
-                status: "blocked",
-                host: denial.host(),
-                reason: reason.as_str(),
-                details: (door == Door::Forward).then(|| Details {
-                    decision: denial.decision().as_str(),
-                    source: denial.source().as_str(),
-                    protocol: denial.protocol().as_str(),
-                    port: denial.port(),
-                    message: reason.message(),
-                }),
-            };
-            let body = serde_json::to_string(&body).unwrap_or_default();
-            answer(StatusCode::FORBIDDEN, JSON, header, body)
-        }
-    }
+    let body = Blocked {
+        status: "blocked",
+        host: denial.host(),
+        reason: reason.as_str(),
+        details: (door == Door::Forward).then(|| Details {
+            decision: denial.decision().as_str(),
+            source: denial.source().as_str(),
+            protocol: denial.protocol().as_str(),
+            port: denial.port(),
+            message: reason.message(),
+        }),
+    };
+    serde_json::to_string(&body).unwrap_or_default()
 }
 
 /// The origin failed: 502, or 504 where it was a limit of time.
-pub(crate) fn upstream_failure(error: &ExchangeError, door: Door) -> Response<Body> {
+pub(crate) fn upstream_failure(error: &ExchangeError, reader: Reader) -> Response<Body> {
     let status = if error.is_timeout() {
         StatusCode::GATEWAY_TIMEOUT
     } else {
         StatusCode::BAD_GATEWAY
     };
-    let text = match door {
+    let text = match reader.door {
         Door::Forward | Door::Connect => "upstream failure",
         Door::UnixSocket => "unix socket proxy failed",
         Door::Inside => "mitm upstream error",
@@ -174,17 +200,17 @@ pub(crate) fn upstream_failure(error: &ExchangeError, door: Door) -> Response<Bo
         Some(failure) => format!("{text}: {failure}"),
         None => text.to_owned(),
     };
-    let mut response = own(status, text);
-    if door == Door::Connect {
+    let mut response = failure(status, ErrorType::of_failure(error), &text, reader);
+    if reader.door == Door::Connect {
         close(&mut response);
     }
     response
 }
 
 /// A request inside of an opened tunnel that breaks its terms: it names another host, or asks for a tunnel of its own.
-pub(crate) fn breach(denial: &Denial) -> Response<Body> {
-    match denial.reason() {
-        Reason::MethodNotAllowed => own(
+pub(crate) fn breach(denial: &Denial, reader: Reader) -> Response<Body> {
+    let (status, text) = match denial.reason() {
+        Reason::MethodNotAllowed => (
             StatusCode::METHOD_NOT_ALLOWED,
             "CONNECT not supported inside MITM",
         ),
@@ -200,14 +226,15 @@ pub(crate) fn breach(denial: &Denial) -> Response<Body> {
         | Reason::OriginNotVerified
         | Reason::Cancelled
         | Reason::PolicyDenied
-        | Reason::Invented(_) => own(StatusCode::BAD_REQUEST, "host mismatch"),
-    }
+        | Reason::Invented(_) => (StatusCode::BAD_REQUEST, "host mismatch"),
+    };
+    refused(denial, status, None, text, reader)
 }
 
 /// The origin's answer is none that can be passed on.
-pub(crate) fn unexpected_answer(door: Door) -> Response<Body> {
+pub(crate) fn unexpected_answer(reader: Reader) -> Response<Body> {
     let unreadable = UpstreamError::Protocol("unexpected answer");
-    upstream_failure(&ExchangeError::Upstream(unreadable), door)
+    upstream_failure(&ExchangeError::Upstream(unreadable), reader)
 }
 
 /// An accepted CONNECT: 200 with nothing but the date.
@@ -215,14 +242,23 @@ pub(crate) fn tunnel_accepted() -> Response<Body> {
     Response::new(Body::empty())
 }
 
-fn own(status: StatusCode, text: impl Into<String>) -> Response<Body> {
-    answer(status, TEXT, None, text.into())
+/// An answer about something else than the policy.
+fn failure(status: StatusCode, error: ErrorType, text: &str, reader: Reader) -> Response<Body> {
+    let (content_type, body) = if reader.wants_problem {
+        let problem = Problem::of_failure(error.as_str(), status, text);
+        (PROBLEM, problem.to_json())
+    } else {
+        (TEXT, text.to_owned())
+    };
+    let status_field = proxy_status::field(error, &[]);
+    answer(status, content_type, None, status_field, body)
 }
 
 fn answer(
     status: StatusCode,
     content_type: HeaderValue,
     error: Option<HeaderValue>,
+    status_field: HeaderValue,
     text: String,
 ) -> Response<Body> {
     let length = HeaderValue::from(text.len());
@@ -234,6 +270,7 @@ fn answer(
         headers.insert(PROXY_ERROR, error);
     }
     headers.insert(CONTENT_LENGTH, length);
+    headers.insert(PROXY_STATUS, status_field);
     response
 }
 

@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
-use super::{Serve, began_draining};
+use super::Serve;
+use crate::drain;
+use crate::meters::Meters;
 use crate::tunnel::Tunnel;
 
 pub(crate) mod association;
@@ -33,12 +35,17 @@ pub(crate) struct SocksListener {
     gate: Arc<Gate>,
     /// Whether UDP ASSOCIATE is offered, and how many associations there may be.
     associations: Option<Arc<Semaphore>>,
+    meters: Arc<Meters>,
 }
 
 impl SocksListener {
-    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, offer_udp: bool, meters: Arc<Meters>) -> Self {
         let associations = offer_udp.then(|| Arc::new(Semaphore::new(gate.limits().associations)));
-        Self { gate, associations }
+        Self {
+            gate,
+            associations,
+            meters,
+        }
     }
 }
 
@@ -52,7 +59,7 @@ impl Serve for SocksListener {
         let limit = self.gate.limits().handshake;
         let handshake = tokio::select! {
             handshake = timeout(limit, Box::pin(handshake(&mut stream))) => handshake,
-            () = began_draining(&mut draining) => return,
+            () = drain::began(&mut draining) => return,
         };
         let (request, early) = match handshake {
             Ok(Ok(Some(asked))) => asked,
@@ -148,13 +155,14 @@ impl SocksListener {
             tracing::warn!(%client, "too many UDP associations; refusing one");
             return self.refuse(stream, Reply::GeneralFailure).await;
         };
+        let _open = self.meters.associations.hold();
         tokio::select! {
             ended = udp::serve(&self.gate, stream, client, announced_port) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a UDP association ended");
                 }
             }
-            () = began_draining(draining) => {}
+            () = drain::began(draining) => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::harness::{Wire, within};
 
 mod ca;
 mod commands;
+mod evidence;
 mod managed;
 
 /// Told past the test runner, so that it is counted.

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use codex_network_proxy::config::{Environment, UnixSockets};
 use codex_network_proxy::{
-    BlockedRequest, Limits, NetworkPolicyDecider, NetworkProxy, NetworkProxyConfig,
-    NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, Limits, MetricsEndpoint, NetworkPolicyDecider, NetworkProxy,
+    NetworkProxyConfig, NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -87,6 +87,7 @@ pub(crate) struct Setup {
     roots: TrustRoots,
     home: TempDir,
     intercept_always: bool,
+    metrics: Option<MetricsEndpoint>,
 }
 
 impl Setup {
@@ -105,6 +106,7 @@ impl Setup {
             roots: TrustRoots::default(),
             home: tempfile::tempdir().unwrap(),
             intercept_always: false,
+            metrics: None,
         }
     }
 
@@ -193,7 +195,17 @@ impl Setup {
         self
     }
 
+    /// Serves metrics here.
+    pub(crate) fn metrics(mut self, endpoint: MetricsEndpoint) -> Self {
+        self.metrics = Some(endpoint);
+        self
+    }
+
     pub(crate) async fn start(self) -> World {
+        self.try_start().await.unwrap()
+    }
+
+    pub(crate) async fn try_start(self) -> Result<World, codex_network_proxy::Error> {
         let audit = Audit::start();
         let script = Arc::new(self.script);
         let scripted: Arc<dyn Resolver> = Arc::clone(&script) as _;
@@ -216,18 +228,21 @@ impl Setup {
         if self.intercept_always {
             builder = builder.intercept_always();
         }
+        if let Some(endpoint) = self.metrics {
+            builder = builder.metrics_endpoint(endpoint);
+        }
         if let Some(decider) = self.decider {
             builder = builder.policy_decider_arc(decider);
         }
-        let proxy = builder.build().await.unwrap();
-        let handle = proxy.run().await.unwrap();
-        World {
+        let proxy = builder.build().await?;
+        let handle = proxy.run().await?;
+        Ok(World {
             proxy,
             handle: Some(handle),
             script,
             audit,
             home: self.home,
-        }
+        })
     }
 }
 

@@ -5,7 +5,9 @@ mod connect;
 mod fields;
 mod forward;
 mod framing;
+mod help;
 mod parents;
+mod readings;
 #[cfg(unix)]
 mod sockets;
 mod upgrade;

@@ -14,6 +14,7 @@ mod harness;
 mod http;
 mod intercept;
 mod load;
+mod metrics;
 mod parity;
 mod refusals;
 mod regressions;

@@ -191,7 +191,11 @@ async fn tunnel_cell(door: Door, reason: &Reason) -> String {
         client
             .send(format!("{method} / HTTP/1.1\r\nHost: {named}\r\n\r\n"))
             .await;
-        client.message().await.escape_debug().to_string()
+        client
+            .message_with_status()
+            .await
+            .escape_debug()
+            .to_string()
     } else {
         client
             .send(match reason {
@@ -273,7 +277,11 @@ async fn cell(door: Door, reason: &Reason) -> String {
             if gone {
                 leave(client, &asked).await
             } else {
-                client.message().await.escape_debug().to_string()
+                client
+                    .message_with_status()
+                    .await
+                    .escape_debug()
+                    .to_string()
             }
         }
         Door::SocksTcp | Door::SocksBind => {

@@ -75,7 +75,7 @@ async fn the_log_says_what_decided_or_what_would_allow() {
     check(
         &world,
         http("example.com", "POST"),
-        "mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only",
+        "mode = \"limited\" permits GET, HEAD and OPTIONS without upgrades, and no SOCKS5",
     )
     .await;
     check(
@@ -118,5 +118,59 @@ async fn a_deciders_word_is_not_explained_by_our_rules() {
         }
         .build();
         check(&world, http("a.test", "GET"), note).await;
+    }
+}
+
+#[tokio::test]
+async fn a_managed_allowlist_is_not_for_a_client_to_add_to() {
+    let world = Script {
+        rules: Rules {
+            pinned: true,
+            ..rules(&["example.com"], &[])
+        },
+        ..Script::default()
+    }
+    .build();
+    for (target, words) in [
+        (
+            "unlisted.test",
+            "the allowlist is an administrator's and does not name it",
+        ),
+        ("10.1.2.3", "private"),
+        ("localhost", "loopback"),
+    ] {
+        let denial = world.authorize(http(target, "GET")).await.unwrap_err();
+        let help = denial.help().unwrap();
+        assert_eq!((help.words(), help.line()), (words, None), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_the_line_that_would_permit() {
+    let world = Script {
+        rules: Rules {
+            mode: Mode::Limited,
+            ..rules(&["example.com"], &[])
+        },
+        listeners: &["127.0.0.1:3128"],
+        ..Script::default()
+    }
+    .build();
+    let connect = |target| access(Protocol::HttpsConnect, target, Some("CONNECT"));
+    for (access, line) in [
+        (
+            http("a.test", "GET"),
+            Some(r#"allowed_domains = ["a.test"]"#),
+        ),
+        (
+            http("10.1.2.3", "GET"),
+            Some(r#"allowed_domains = ["10.1.2.3"]"#),
+        ),
+        (http("metadata.goog", "GET"), None),
+        (http("example.com", "POST"), None),
+        (connect("example.com"), Some("mitm = true")),
+    ] {
+        let denial = world.authorize(access).await.unwrap_err();
+        assert_eq!(denial.help().unwrap().line(), line);
     }
 }

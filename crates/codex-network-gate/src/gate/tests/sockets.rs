@@ -212,3 +212,22 @@ async fn an_open_socket_stays_while_it_is_listed() {
         check(&[listed], unsupported, asked, false).await;
     }
 }
+
+#[tokio::test]
+async fn a_socket_of_our_own_is_no_target_by_any_name() {
+    let place = Place::new();
+    std::fs::hard_link(place.root.join("socket"), place.root.join("twin")).unwrap();
+    for allow_all in [false, true] {
+        let mut rules = place.rules(&["socket", "link", "twin", "other"]);
+        rules.sockets.allow_all = allow_all;
+        let world = world(rules);
+        world.gate.add_socket_listener(place.root.join("socket"));
+        for name in ["socket", "./x/../socket", "link", "twin"] {
+            let left = world.judge(place.access(name)).await;
+            assert_eq!(left.answer, "deny proxy_state not_allowed", "{name}");
+            assert_eq!(left.history, ["http deny proxy_state not_allowed -"]);
+        }
+        let left = world.judge(place.access("other")).await;
+        assert_eq!(left.answer, format!("permit {}", place.path("other")));
+    }
+}

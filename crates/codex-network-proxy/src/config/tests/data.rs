@@ -38,10 +38,14 @@ fn the_seed_form_is_written_and_read() {
     assert_eq!(read(written), Ok(NetworkProxySettings::default()));
     assert_eq!(read(json!({})), Ok(NetworkProxySettings::default()));
     // Keys of our own are written only where they say something.
-    let ours = json!({ "network": { "encrypted_client_hello": "deny", "verify_origin": true } });
+    let ours = json!({ "network": { "encrypted_client_hello": "deny", "verify_origin": true, "hide_refusal_details": true } });
     let written: NetworkProxyConfig = serde_json::from_value(ours.clone()).unwrap();
     let written = serde_json::to_value(written).unwrap();
-    for key in ["encrypted_client_hello", "verify_origin"] {
+    for key in [
+        "encrypted_client_hello",
+        "verify_origin",
+        "hide_refusal_details",
+    ] {
         assert_eq!(written["network"][key], ours["network"][key]);
     }
     assert_eq!(

@@ -15,7 +15,7 @@ use super::exit::{Exit, Opened};
 use crate::exchange::ExchangeError;
 use crate::exchange::body::Body;
 use crate::exchange::headers::connect_target;
-use crate::exchange::refusal::{self, Door};
+use crate::exchange::refusal::{self, Door, Reader};
 use crate::tunnel::{Opener, Tunnel};
 
 const METHOD: &str = "CONNECT";
@@ -36,7 +36,8 @@ pub(super) async fn handle(
 
 /// The tunnel, or the answer that says why there is none.
 async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, Response<Body>> {
-    let target = connect_target(&parts).map_err(refusal::bad_request)?;
+    let reader = Reader::at(Door::Connect, &parts.headers);
+    let target = connect_target(&parts).map_err(|what| refusal::bad_request(what, reader))?;
     drop(parts);
     let access = Access {
         protocol: Protocol::HttpsConnect,
@@ -48,7 +49,7 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
     };
     let gate = &downstream.gate;
     let permit = gate.authorize(access).await;
-    let permit = permit.map_err(|denial| refusal::denied(&denial, Door::Connect))?;
+    let permit = permit.map_err(|denial| refusal::denied(&denial, reader))?;
     let upstream = match &downstream.interceptor {
         // A kept connection to the origin is as good as a new one.
         Some(interceptor) if permit.is_intercepted() && interceptor.is_reached(&permit) => None,
@@ -57,7 +58,7 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
             Err(error) => {
                 tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
                 let error = ExchangeError::Upstream(error);
-                return Err(refusal::upstream_failure(&error, Door::Connect));
+                return Err(refusal::upstream_failure(&error, reader));
             }
         },
     };
@@ -75,7 +76,7 @@ async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, 
         // Nothing is relayed that should have been opened.
         (None, _, true) | (_, None, false) => {
             let denial = gate.refuse_breach(&permit, Breach::NotTls, None);
-            Err(refusal::denied(&denial, Door::Connect))
+            Err(refusal::denied(&denial, reader))
         }
     }
 }

@@ -15,7 +15,7 @@ use super::exit::{Exit, Opened, Upgrade};
 use crate::exchange::Answered;
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, Destination, UNIX_SOCKET};
-use crate::exchange::refusal::{self, BadRequest, Door};
+use crate::exchange::refusal::{self, BadRequest, Door, Reader};
 
 pub(super) async fn handle(
     downstream: &Downstream,
@@ -25,12 +25,16 @@ pub(super) async fn handle(
     let (mut parts, body) = request.into_parts();
     let (Destination { target, tls }, door) = match destination(&parts) {
         Ok(found) => found,
-        Err(what) => return refusal::bad_request(what),
+        Err(what) => {
+            let reader = Reader::at(Door::Forward, &parts.headers);
+            return refusal::bad_request(what, reader);
+        }
     };
+    let reader = Reader::at(door, &parts.headers);
     // What is left of a body would be the tunnel's first bytes, or lost.
     let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
     if let Err(what) = headers::forwardable(&mut parts, upgrade.clone(), &[]) {
-        return refusal::bad_request(what);
+        return refusal::bad_request(what, reader);
     }
     let access = Access {
         protocol: Protocol::Http,
@@ -42,12 +46,12 @@ pub(super) async fn handle(
     };
     let permit = match downstream.gate.authorize(access).await {
         Ok(permit) => permit,
-        Err(denial) => return refusal::denied(&denial, door),
+        Err(denial) => return refusal::denied(&denial, reader),
     };
     let request = Request::from_parts(parts, body);
     let answered = downstream
         .exchange
-        .answer(&permit, request, upgrade.as_ref(), HttpOffer::Http1, door)
+        .answer(&permit, request, upgrade.as_ref(), HttpOffer::Http1, reader)
         .await;
     match answered {
         Answered::Response(response) => response,

@@ -152,9 +152,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         undated(self.until("\r\n\r\n").await.as_bytes())
     }
 
-    /// A request or an answer that says how long it is, the date masked.
+    /// A request or an answer that says how long it is, the date masked and our `Proxy-Status` left out.
     pub(crate) async fn message(&mut self) -> String {
-        let mut text = self.head().await;
+        let text = self.message_with_status().await;
+        undated(text.as_bytes())
+    }
+
+    /// The same with our `Proxy-Status`.
+    pub(crate) async fn message_with_status(&mut self) -> String {
+        let head = self.until("\r\n\r\n").await;
+        let mut text = masked(head.as_bytes(), false);
         let lower = text.to_ascii_lowercase();
         if lower.contains("\r\ntransfer-encoding: chunked\r\n") {
             loop {
@@ -218,12 +225,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// Bytes as text, each date replaced by `D`.
+/// Bytes as text, each date replaced by `D`, and without our `Proxy-Status`: the refusal matrix and the tests of
+/// refusals hold its words, and all others need not repeat them.
 pub(crate) fn undated(bytes: &[u8]) -> String {
+    masked(bytes, true)
+}
+
+fn masked(bytes: &[u8], without_status: bool) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut lines: Vec<&str> = Vec::new();
     for line in text.split("\r\n") {
         let dated = line.starts_with("date: ") && line.ends_with(" GMT");
+        if without_status && line.starts_with("proxy-status: codex-network-proxy; ") {
+            continue;
+        }
         lines.push(if dated { "date: D" } else { line });
     }
     lines.join("\r\n")

@@ -1,0 +1,83 @@
+//! What the endpoint answers: one row for each path.
+//!
+//! [`answer`] looks a request up in [`ROUTES`]. A new path is a row here: what it says, and whether it wants the token.
+//! Nothing of a request but its method, path and token is looked at.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::token::BearerToken;
+use super::{CONTENT_TYPE as OPEN_METRICS, Metrics};
+
+/// One path.
+struct Route {
+    path: &'static str,
+    /// Whether an endpoint with a token wants it here.
+    guarded: bool,
+    answer: fn(&Metrics) -> Page,
+}
+
+/// What a path says.
+struct Page {
+    status: StatusCode,
+    content_type: &'static str,
+    text: String,
+}
+
+const ROUTES: [Route; 1] = [Route {
+    path: "/metrics",
+    guarded: true,
+    answer: |metrics| Page {
+        status: StatusCode::OK,
+        content_type: OPEN_METRICS,
+        text: metrics.to_string(),
+    },
+}];
+
+/// The answer to a request. `token` is what it must show, if anything.
+pub(super) fn answer<B>(
+    metrics: &Metrics,
+    token: Option<&BearerToken>,
+    request: &Request<B>,
+) -> Response<Full<Bytes>> {
+    let route = ROUTES
+        .iter()
+        .find(|route| route.path == request.uri().path());
+    // Who has no token learns nothing, not even which paths there are.
+    let guarded = route.is_none_or(|route| route.guarded);
+    if guarded && token.is_some_and(|token| !token.is_in(request.headers())) {
+        let mut response = plain(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
+        let challenge = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        return response;
+    }
+    let Some(route) = route else {
+        return plain(StatusCode::NOT_FOUND, "no such page\n");
+    };
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
+    }
+    page((route.answer)(metrics))
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    page(Page {
+        status,
+        content_type: "text/plain",
+        text: text.to_owned(),
+    })
+}
+
+fn page(page: Page) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(page.text)));
+    *response.status_mut() = page.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,48 @@
+//! What a proxy tells of itself beside its audit trail: the builder's and the proxy's part of metrics.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{NetworkProxy, NetworkProxyBuilder};
+use crate::error::{Error, ErrorKind};
+use crate::metrics::{Metrics, MetricsEndpoint};
+
+impl NetworkProxyBuilder {
+    /// Serves metrics here while the proxy runs. May be called for several; by default there is none.
+    #[must_use]
+    pub fn metrics_endpoint(mut self, endpoint: MetricsEndpoint) -> Self {
+        self.metrics.push(endpoint);
+        self
+    }
+}
+
+impl NetworkProxy {
+    /// What the proxy counts.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(Arc::clone(&self.gate), Arc::clone(&self.meters))
+    }
+
+    /// Binds the endpoints of the metrics and serves them.
+    pub(super) fn serve_metrics(
+        &self,
+        tasks: &mut JoinSet<()>,
+        draining: &watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        for endpoint in &self.metrics {
+            let bound = endpoint.bind().and_then(|bound| {
+                bound.hide_from(&self.gate)?;
+                Ok(bound)
+            });
+            let bound = bound.map_err(|error| {
+                let message = format!("bind metrics endpoint: {endpoint}");
+                Error::new(ErrorKind::Evidence, message, error)
+            })?;
+            tracing::info!("metrics at {}", bound.place());
+            tasks.spawn(bound.run(self.metrics(), draining.clone()));
+        }
+        Ok(())
+    }
+}
