@@ -26,15 +26,43 @@ struct Page {
     text: String,
 }
 
-const ROUTES: [Route; 1] = [Route {
-    path: "/metrics",
-    guarded: true,
-    answer: |metrics| Page {
-        status: StatusCode::OK,
-        content_type: OPEN_METRICS,
-        text: metrics.to_string(),
+const ROUTES: [Route; 3] = [
+    Route {
+        path: "/metrics",
+        guarded: true,
+        answer: |metrics| Page {
+            status: StatusCode::OK,
+            content_type: OPEN_METRICS,
+            text: metrics.to_string(),
+        },
     },
-}];
+    // Probes of kubelets and balancers cannot hold a secret, and these two say one word each.
+    Route {
+        path: "/healthz",
+        guarded: false,
+        answer: |_| Page {
+            status: StatusCode::OK,
+            content_type: "text/plain",
+            text: "alive\n".to_owned(),
+        },
+    },
+    Route {
+        path: "/readyz",
+        guarded: false,
+        answer: |metrics| {
+            let (status, text) = if metrics.is_ready() {
+                (StatusCode::OK, "ready\n")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            };
+            Page {
+                status,
+                content_type: "text/plain",
+                text: text.to_owned(),
+            }
+        },
+    },
+];
 
 /// The answer to a request. `token` is what it must show, if anything.
 pub(super) fn answer<B>(

@@ -68,15 +68,25 @@ impl Bound {
         }
     }
 
-    /// Serves until `draining` becomes true.
-    pub(crate) async fn run(self, metrics: Metrics, mut draining: watch::Receiver<bool>) {
+    /// Serves until `doors` are closed: while open connections finish, a balancer still asks, and hears that no new client
+    /// is welcome.
+    pub(crate) async fn run(
+        self,
+        metrics: Metrics,
+        mut draining: watch::Receiver<bool>,
+        doors: Arc<watch::Sender<()>>,
+    ) {
         let slots = Arc::new(Semaphore::new(SCRAPERS));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 biased;
+                () = doors.closed() => break,
                 // The handle that could say more is gone, or has said it.
-                _ = draining.wait_for(|draining| *draining) => break,
+                _ = draining.wait_for(|draining| *draining), if metrics.is_ready() => {
+                    metrics.withdraw();
+                    continue;
+                }
                 Some(_) = connections.join_next() => continue,
                 accepted = self.accept(&slots) => accepted,
             };
