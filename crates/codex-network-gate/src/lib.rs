@@ -52,7 +52,9 @@ pub use decider::{
     NetworkPolicyRequest, NetworkPolicyRequestArgs, NetworkProtocol,
 };
 pub use error::{TlsFailure, UpstreamError, chain};
-pub use evidence::{BlockedRequest, BlockedRequestArgs};
+pub use evidence::{
+    BlockedRequest, BlockedRequestArgs, BlockedRequestObserver, History, NetworkProxyAuditMetadata,
+};
 pub use fingerprint::Fingerprint;
 pub use gate::{
     Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, Help,

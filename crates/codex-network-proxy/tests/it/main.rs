@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod embed;
 mod evidence;
 mod explain;
 mod harness;
