@@ -7,6 +7,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -22,6 +23,8 @@ mod env;
 mod evidence;
 mod explain;
 mod failure;
+#[cfg(unix)]
+mod inherited;
 mod init;
 mod keep;
 mod log;
@@ -119,6 +122,10 @@ struct ServeArguments {
     #[arg(long, value_name = "IP:PORT")]
     socks_addr: Option<SocketAddr>,
 
+    /// On SIGTERM go on accepting for this long, not ready by `/readyz`, before open connections are finished
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=3600))]
+    drain_delay: u16,
+
     #[command(flatten)]
     evidence: EvidenceArguments,
 
@@ -188,6 +195,7 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let ended = serve::run(
         &overrides,
         &arguments.evidence,
+        Duration::from_secs(arguments.drain_delay.into()),
         arguments.verbosity.quiet,
         &log,
     );

@@ -31,6 +31,7 @@ use crate::shared::NetworkProxyState;
 pub(crate) mod builder;
 mod evidence;
 mod handle;
+mod inherited;
 
 pub use handle::NetworkProxyHandle;
 

@@ -11,6 +11,18 @@ use http_body_util::Full;
 use super::token::BearerToken;
 use super::{CONTENT_TYPE as OPEN_METRICS, Metrics};
 
+/// Who may ask at an endpoint, and for what.
+#[derive(Clone, Debug)]
+pub(super) enum Access {
+    /// Its owner, as the system sees to, for everything.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only unix has the socket"))]
+    Owner,
+    /// Who shows the token, for everything; anybody for what is not guarded.
+    Token(BearerToken),
+    /// Anybody, for what is not guarded. Nothing else is there.
+    Probes,
+}
+
 /// One path.
 struct Route {
     path: &'static str,
@@ -64,10 +76,10 @@ const ROUTES: [Route; 3] = [
     },
 ];
 
-/// The answer to a request. `token` is what it must show, if anything.
+/// The answer to a request.
 pub(super) fn answer<B>(
     metrics: &Metrics,
-    token: Option<&BearerToken>,
+    access: &Access,
     request: &Request<B>,
 ) -> Response<Full<Bytes>> {
     let route = ROUTES
@@ -75,6 +87,14 @@ pub(super) fn answer<B>(
         .find(|route| route.path == request.uri().path());
     // Who has no token learns nothing, not even which paths there are.
     let guarded = route.is_none_or(|route| route.guarded);
+    let route = match access {
+        Access::Probes => route.filter(|route| !route.guarded),
+        Access::Owner | Access::Token(_) => route,
+    };
+    let token = match access {
+        Access::Token(token) => Some(token),
+        Access::Owner | Access::Probes => None,
+    };
     if guarded && token.is_some_and(|token| !token.is_in(request.headers())) {
         let mut response = plain(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
         let challenge = HeaderValue::from_static("Bearer");

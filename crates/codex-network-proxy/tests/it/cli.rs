@@ -12,6 +12,9 @@ mod ca;
 mod commands;
 mod evidence;
 mod managed;
+#[cfg(unix)]
+mod restart;
+mod shipped;
 
 /// Told past the test runner, so that it is counted.
 fn skip(test: &str, why: &str) {
