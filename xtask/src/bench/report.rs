@@ -58,7 +58,8 @@ fn of(row: Row, results: &Results) -> impl Iterator<Item = (&'static str, &Sampl
 
 fn tables(results: &Results, rounds: usize) -> String {
     let mut text = format!(
-        "\nMedians of {rounds} rounds on {}. Contender on one core, load and origin on the other (`ours, 2 cores` shares both).\n",
+        "\nMedians of {rounds} round{} on {}. Contender on one core, load and origin on the other (`ours, 2 cores` shares both).\n",
+        if rounds == 1 { "" } else { "s" },
         machine()
     );
     for row in Row::ALL {
