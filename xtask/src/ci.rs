@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::step::{Steps, cargo};
-use crate::{api, budget, fuzz, supply, tidy};
+use crate::{api, bench, budget, fuzz, supply, tidy};
 
 const CLIPPY: [&str; 6] = [
     "clippy",
@@ -83,6 +83,7 @@ pub(crate) fn ci(root: &Path) -> bool {
     ];
     if steps.cargo("release build", &release, &[]) {
         steps.check("size of the binary", budget::binary_size);
+        steps.check("speed beside plain relays", bench::smoke);
     }
     let good = steps.finish();
     for skipped in &tests.skipped {

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | api | fuzz | defences | soak | reproduce | sbom | vet`.
+//! The developer's commands: `cargo xtask check | ci | tidy | api | bench | fuzz | defences | soak | scale | reproduce | sbom | vet`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
 //! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here
@@ -11,11 +11,13 @@
 )]
 
 mod api;
+mod bench;
 mod budget;
 mod ci;
 mod defences;
 mod fuzz;
 mod reproduce;
+mod scale;
 mod soak;
 mod step;
 mod supply;
@@ -35,6 +37,9 @@ Commands:
   tidy    Floors between modules, counts that keep the gate the only way out, house indicators,
           machine paths, links between documents
   api     Writes docs/api/ anew: everything that other programs can name in the three crates
+  bench   The proxy beside plain relays and the other proxies that are installed, written into
+          docs/performance.md; `bench --rounds N`; `bench smoke` a short run; `bench --install-peers`
+          gets the other proxies from Debian and PyPI
   fuzz    All targets of fuzz/, ten minutes each; `fuzz TARGET [SECONDS]` one of them; `fuzz smoke`
           the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
   defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
@@ -42,6 +47,7 @@ Commands:
   reproduce  Builds the release binary twice in two places and demands the same bytes
   sbom    Writes what the binary is made of to target/sbom.cdx.json (CycloneDX)
   vet     Demands an entry in supply-chain/ for each library; `vet update` writes the missing ones as exemptions
+  scale   Simulates the deployments of docs/scale.md from the costs in docs/performance.md
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -55,7 +61,17 @@ fn main() -> ExitCode {
         ["check"] => ci::check(&root),
         ["ci"] => ci::ci(&root),
         ["tidy"] => tidy::run(&root),
+        ["scale"] => scale::run(&root),
         ["api"] => api::write(&root),
+        ["bench", words @ ..] => match bench::run(&root, words) {
+            Some(good) => good,
+            None => {
+                eprintln!(
+                    "error: `bench` takes `--rounds N`, `--install-peers`, `smoke` or nothing\n\n{HELP}"
+                );
+                return ExitCode::from(2);
+            }
+        },
         ["defences"] => defences::run(&root, None),
         ["defences", row] => defences::run(&root, Some(row)),
         ["fuzz", words @ ..] => match fuzz::run(&root, words) {
@@ -87,7 +103,11 @@ fn main() -> ExitCode {
             eprint!("{HELP}");
             return ExitCode::from(2);
         }
-        [command @ ("check" | "ci" | "tidy" | "api"), more, ..] => {
+        [
+            command @ ("check" | "ci" | "tidy" | "api" | "scale"),
+            more,
+            ..,
+        ] => {
             eprintln!("error: `{command}` takes no arguments, found `{more}`\n\n{HELP}");
             return ExitCode::from(2);
         }

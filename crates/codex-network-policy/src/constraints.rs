@@ -14,7 +14,7 @@ use core::fmt;
 
 use crate::pattern::{HostPattern, PatternSet};
 use crate::request::{Mode, SocketPath};
-use crate::rules::{Origin, Rule, SocketRule};
+use crate::rules::{HostList, Origin, Rule, SocketRule};
 
 /// What a configuration may not exceed. An absent limit limits nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,9 +75,9 @@ pub struct Candidate<'a> {
     /// Whether local addresses need no entry.
     pub allow_local_binding: bool,
     /// The allowlist.
-    pub allowed: &'a [Rule],
+    pub allowed: &'a HostList,
     /// The denylist.
-    pub denied: &'a [Rule],
+    pub denied: &'a HostList,
     /// The listed sockets.
     pub sockets: &'a [SocketRule],
 }
@@ -212,10 +212,7 @@ fn check_allowed(limit: &HostLimit, candidate: &Candidate<'_>) -> Result<(), Con
     match limit.expansion {
         Expansion::Open => {
             // An entry that the user denies instead is narrower than one that is missing.
-            let present = patterns(candidate.allowed)
-                .into_iter()
-                .chain(patterns(candidate.denied))
-                .collect();
+            let present = [candidate.allowed, candidate.denied];
             let what = "missing managed allowed_domains entries";
             check_present(ALLOWED_DOMAINS, what, limit, &present)
         }
@@ -225,7 +222,7 @@ fn check_allowed(limit: &HostLimit, candidate: &Candidate<'_>) -> Result<(), Con
         }
         Expansion::Unset => {
             let managed = PatternSet::compile(&limit.patterns);
-            let wider: Vec<&Rule> = candidate
+            let wider: Vec<Rule> = candidate
                 .allowed
                 .iter()
                 .filter(|rule| managed.find_cover(&rule.pattern).is_none())
@@ -245,7 +242,7 @@ fn check_denied(limit: &HostLimit, candidate: &Candidate<'_>) -> Result<(), Cons
     match limit.expansion {
         Expansion::Open | Expansion::Unset => {
             let what = "missing managed denied_domains entries";
-            check_present(DENIED_DOMAINS, what, limit, &patterns(candidate.denied))
+            check_present(DENIED_DOMAINS, what, limit, &[candidate.denied])
         }
         Expansion::Closed => {
             let what = "must match managed denied_domains";
@@ -258,12 +255,12 @@ fn check_present(
     field_name: &'static str,
     what: &str,
     limit: &HostLimit,
-    present: &BTreeSet<&HostPattern>,
+    present: &[&HostList],
 ) -> Result<(), ConstraintError> {
     let missing: Vec<_> = limit
         .patterns
         .iter()
-        .filter(|pattern| !present.contains(pattern))
+        .filter(|pattern| !present.iter().any(|list| list.contains(pattern)))
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -279,20 +276,18 @@ fn check_same(
     field_name: &'static str,
     what: &str,
     limit: &HostLimit,
-    rules: &[Rule],
+    rules: &HostList,
 ) -> Result<(), ConstraintError> {
     let managed: BTreeSet<&HostPattern> = limit.patterns.iter().collect();
-    if managed == patterns(rules) {
+    let foreign = rules.iter().find(|rule| !managed.contains(&rule.pattern));
+    if foreign.is_none() && managed.iter().all(|pattern| rules.contains(pattern)) {
         return Ok(());
     }
-    let shown = list(rules.iter().map(|rule| &rule.pattern));
-    let error = ConstraintError::new(field_name, shown, what);
-    Err(
-        match rules.iter().find(|rule| !managed.contains(&rule.pattern)) {
-            Some(rule) => error.at(&rule.pattern, &rule.origin),
-            None => error,
-        },
-    )
+    let error = ConstraintError::new(field_name, list(rules.texts()), what);
+    Err(match foreign {
+        Some(rule) => error.at(&rule.pattern, &rule.origin),
+        None => error,
+    })
 }
 
 fn check_sockets(limit: &[SocketPath], rules: &[SocketRule]) -> Result<(), ConstraintError> {
@@ -310,10 +305,6 @@ fn check_sockets(limit: &[SocketPath], rules: &[SocketRule]) -> Result<(), Const
         ConstraintError::new("network.allow_unix_sockets", shown, what)
             .at(&first.path, &first.origin),
     )
-}
-
-fn patterns(rules: &[Rule]) -> BTreeSet<&HostPattern> {
-    rules.iter().map(|rule| &rule.pattern).collect()
 }
 
 /// `["a", "b"]`, and no more of it than a person reads.

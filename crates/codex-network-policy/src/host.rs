@@ -115,6 +115,11 @@ impl From<IpAddr> for Host {
 pub struct Name(Arc<str>);
 
 impl Name {
+    /// The name whose canonical text this is: it comes from a name, and is not checked again.
+    pub(crate) fn from_canonical(text: &str) -> Name {
+        Name(text.into())
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,7 +11,7 @@
 //! use codex_network_policy::{AccessRequest, Host, HostPattern, Origin, Outcome, Policy, Protocol, Rule, Rules, Target};
 //!
 //! let allowed = Rule { pattern: HostPattern::parse("*.example.com")?, origin: Origin::flag("--allow") };
-//! let policy = Policy::compile(Rules { enabled: true, allowed: vec![allowed], ..Rules::default() });
+//! let policy = Policy::compile(Rules { enabled: true, allowed: vec![allowed].into(), ..Rules::default() });
 //!
 //! let target = Target::Host { host: Host::parse("API.example.com.")?, port: 443 };
 //! let request = AccessRequest { protocol: Protocol::HttpsConnect, target: &target, method: Some("CONNECT"), upgrade: false };
@@ -44,5 +44,6 @@ pub use policy::{Outcome, Policy, RuleList, RuleText, Step, Verdict};
 pub use reason::{Decision, InventedReason, LookupFailure, Reason, Scope, Source};
 pub use request::{AccessRequest, Mode, Protocol, SocketPath, SocketPathError, Target};
 pub use rules::{
-    EncryptedHello, Interception, Origin, Rule, Rules, SocketRule, SocketRules, TlsRules,
+    EncryptedHello, HostList, HostListIter, Interception, Origin, Rule, Rules, SocketRule,
+    SocketRules, TlsRules,
 };

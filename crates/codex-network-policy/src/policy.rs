@@ -10,15 +10,13 @@ use core::net::IpAddr;
 
 use crate::address::{AddressClass, embedded_ipv4};
 use crate::host::{Host, Literal};
-use crate::pattern::{PatternSet, PatternText, RuleId};
+use crate::pattern::{PatternText, RuleId};
 use crate::reason::Reason;
 use crate::request::{AccessRequest, Mode, Protocol, SocketPath, Target};
-use crate::rules::{Interception, Rules, SocketRules, TlsRules};
+use crate::rules::{HostList, Interception, Rules, SocketRules, TlsRules};
 
-mod origins;
 mod verdict;
 
-use origins::Origins;
 pub(crate) use verdict::Approval;
 pub use verdict::{Outcome, RuleList, RuleText, Step, Verdict};
 
@@ -39,10 +37,8 @@ pub struct Policy {
     allow_local_binding: bool,
     pinned: bool,
     direct_only: bool,
-    denied: PatternSet,
-    allowed: PatternSet,
-    /// Of the denied entries, then of the allowed ones.
-    origins: Origins,
+    denied: HostList,
+    allowed: HostList,
     sockets: SocketRules,
     tls: TlsRules,
     hides_details: bool,
@@ -69,9 +65,8 @@ impl Policy {
             allow_local_binding,
             pinned,
             direct_only,
-            denied: PatternSet::compile(denied.iter().map(|rule| &rule.pattern)),
-            allowed: PatternSet::compile(allowed.iter().map(|rule| &rule.pattern)),
-            origins: Origins::collect(denied.iter().chain(&allowed).map(|rule| &rule.origin)),
+            denied,
+            allowed,
             sockets,
             tls,
             hides_details,
@@ -116,7 +111,7 @@ impl Policy {
         if self.allow_local_binding {
             return Ok(());
         }
-        let listed = self.allowed.find_exact(host).is_some();
+        let listed = self.allowed.patterns().find_exact(host).is_some();
         addresses
             .iter()
             .map(|address| address.to_canonical())
@@ -138,18 +133,10 @@ impl Policy {
     pub fn rule(&self, id: RuleId) -> RuleText<'_> {
         let index = id.index();
         let (denied, hosts) = (self.denied.len(), self.denied.len() + self.allowed.len());
-        let host_rule = |list, pattern| RuleText {
-            list,
-            pattern,
-            origin: self.origins.get(index),
-        };
         if index < denied {
-            host_rule(RuleList::Denied, self.denied.text(id))
+            host_rule(RuleList::Denied, &self.denied, index)
         } else if index < hosts {
-            host_rule(
-                RuleList::Allowed,
-                self.allowed.text(RuleId::at(index - denied)),
-            )
+            host_rule(RuleList::Allowed, &self.allowed, index - denied)
         } else {
             let rule = self.sockets.allowed.get(index - hosts);
             RuleText {
@@ -264,6 +251,7 @@ impl Policy {
         if !self.allow_local_binding && is_local(host) {
             let opened = self
                 .allowed
+                .patterns()
                 .find_exact(host)
                 .map(|rule| rule.after(self.denied.len()));
             note(Step::LocalTarget { opened_by: opened });
@@ -273,6 +261,7 @@ impl Policy {
         }
         let allowed = self
             .allowed
+            .patterns()
             .find(host)
             .map(|rule| rule.after(self.denied.len()));
         note(Step::Allowlist { rule: allowed });
@@ -304,14 +293,14 @@ impl Policy {
 
     /// A denied address is denied in every disguise: inside an IPv6 address, and in any zone.
     fn find_denied(&self, host: &Host) -> Option<RuleId> {
-        self.denied.find(host).or_else(|| match host {
+        self.denied.patterns().find(host).or_else(|| match host {
             Host::Name(_) => None,
             Host::Address(literal) => self.find_denied_disguise(literal),
         })
     }
 
     fn find_denied_disguise(&self, literal: &Literal) -> Option<RuleId> {
-        let find = |address| self.denied.find_address(address, None);
+        let find = |address| self.denied.patterns().find_address(address, None);
         match literal.address() {
             IpAddr::V4(_) => None,
             IpAddr::V6(address) => {
@@ -393,6 +382,15 @@ impl Policy {
             // A decider has no say about sockets.
             (None, Approval::Decider) => Verdict::deny(Reason::NotAllowed, None),
         }
+    }
+}
+
+/// The entry of a host list at this place.
+fn host_rule(kind: RuleList, list: &HostList, index: usize) -> RuleText<'_> {
+    RuleText {
+        list: kind,
+        pattern: list.patterns().text(RuleId::at(index)),
+        origin: list.origin(index),
     }
 }
 

@@ -1,19 +1,22 @@
-//! What a configuration says, parsed but not yet compiled.
+//! What a configuration says, parsed.
 //!
 //! [`Rules`] is the main type: the switches, the two host lists and the unix sockets, every entry with its [`Origin`],
 //! so that a refusal can name the line that decided. `Policy::compile` takes it in.
 //!
 //! Reading files and merging layers happens elsewhere; everything here is already free of syntax errors.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
-use core::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::HostPattern;
 use crate::request::{Mode, SocketPath};
+
+mod list;
+mod origin;
+mod origins;
+
+pub use list::{HostList, HostListIter, Rule};
+pub use origin::Origin;
 
 /// All that one generation of the policy is made from. The default is disabled and allows nothing.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +32,9 @@ pub struct Rules {
     /// Whether no parent proxy is used, though the environment names one.
     pub direct_only: bool,
     /// The hosts that may be reached. An empty list allows nothing.
-    pub allowed: Vec<Rule>,
+    pub allowed: HostList,
     /// The hosts that may not be reached, whatever else is said.
-    pub denied: Vec<Rule>,
+    pub denied: HostList,
     /// The unix sockets that may be reached.
     pub sockets: SocketRules,
     /// What is done about the TLS inside of tunnels.
@@ -75,15 +78,6 @@ pub enum EncryptedHello {
     Deny,
 }
 
-/// One entry of a host list.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// The hosts it speaks of.
-    pub pattern: HostPattern,
-    /// Where it is written.
-    pub origin: Origin,
-}
-
 /// What is said about unix sockets.
 #[derive(Clone, Debug, Default)]
 pub struct SocketRules {
@@ -102,32 +96,4 @@ pub struct SocketRule {
     pub path: SocketPath,
     /// Where it is written.
     pub origin: Origin,
-}
-
-/// Where a rule is written: a file and a line, or a flag.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
-    /// The file, the flag, or whatever else the user would recognise. Rules of one file share one text.
-    pub source: Arc<str>,
-    /// The line in the file, counted from one.
-    pub line: Option<NonZeroU32>,
-}
-
-impl Origin {
-    /// The origin of a rule that was not read from a file, such as `--allow`.
-    pub fn flag(name: &str) -> Origin {
-        Origin {
-            source: name.into(),
-            line: None,
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(formatter, "{}:{line}", self.source),
-            None => formatter.write_str(&self.source),
-        }
-    }
 }

@@ -7,6 +7,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -24,6 +25,8 @@ mod explain;
 mod failure;
 #[cfg(target_os = "linux")]
 mod hardening;
+#[cfg(unix)]
+mod inherited;
 mod init;
 mod keep;
 mod log;
@@ -121,6 +124,10 @@ struct ServeArguments {
     #[arg(long, value_name = "IP:PORT")]
     socks_addr: Option<SocketAddr>,
 
+    /// On SIGTERM go on accepting for this long, not ready by `/readyz`, before open connections are finished
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=3600))]
+    drain_delay: u16,
+
     #[command(flatten)]
     evidence: EvidenceArguments,
 
@@ -203,6 +210,7 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
         arguments.harden,
         #[cfg(not(target_os = "linux"))]
         false,
+        Duration::from_secs(arguments.drain_delay.into()),
         arguments.verbosity.quiet,
         &log,
     );

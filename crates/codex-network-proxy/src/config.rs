@@ -85,8 +85,12 @@ impl LoadedConfig {
 
     /// As [`LoadedConfig::from_files`]. `looked` holds every file that was looked at, also after an error.
     pub(crate) fn load(source: &Arc<Source>, looked: &mut Looked) -> Result<Self, ConfigError> {
-        let layers = Layers::read(&source.overrides, &source.environment, looked)?;
-        let mut config = assembly::from_layers(&layers, &source.overrides, source.sockets)?;
+        let (overrides, environment) = (&source.overrides, &source.environment);
+        let layers = Layers::read(overrides, environment, looked)?;
+        let documents = layers.parse()?;
+        let project = Layers::read_project(&documents, environment, looked)?;
+        let documents = documents.with_project(&project)?;
+        let mut config = assembly::from_documents(&documents, overrides, source.sockets)?;
         config.looked = looked.clone();
         config.source = Some(Arc::clone(source));
         Ok(config)

@@ -64,6 +64,15 @@ impl Listener {
         })
     }
 
+    /// Listens on a socket that somebody else has bound. It stays theirs: when this ends, they go on listening.
+    pub(crate) fn adopt(socket: &std::net::TcpListener) -> io::Result<Self> {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: TcpListener::from_std(socket)?,
+        })
+    }
+
     /// The address that is listened on, with the port that the system chose where 0 was asked for.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()

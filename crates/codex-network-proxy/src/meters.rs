@@ -3,6 +3,7 @@
 //! [`Meters`] is shared by everything of one proxy that has something to count. It is numbers and nothing else: how they are
 //! called and shown is in `metrics`.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -13,6 +14,8 @@ use codex_network_gate::{Counter, Gauge};
 pub(crate) struct Meters {
     /// When the proxy was built.
     pub(crate) started: SystemTime,
+    /// Whether whoever balances load is to send new clients elsewhere.
+    pub(crate) withdrawn: AtomicBool,
     pub(crate) http: Arc<ListenerMeters>,
     pub(crate) socks: Arc<ListenerMeters>,
     /// UDP associations that are open.
@@ -97,6 +100,7 @@ impl Meters {
     pub(crate) fn new(reloads: Arc<ReloadMeters>) -> Self {
         Self {
             started: SystemTime::now(),
+            withdrawn: AtomicBool::new(false),
             http: Arc::default(),
             socks: Arc::default(),
             associations: Gauge::default(),

@@ -31,6 +31,7 @@ use crate::shared::NetworkProxyState;
 pub(crate) mod builder;
 mod evidence;
 mod handle;
+mod inherited;
 
 pub use handle::NetworkProxyHandle;
 
@@ -242,16 +243,18 @@ impl NetworkProxy {
         let leaves = leaves
             .transpose()
             .map_err(|error| Error::new(ErrorKind::Authority, chain(&error), error))?;
-        self.serve_metrics(&mut tasks, &draining)?;
+        let (doors, door) = watch::channel(());
+        self.serve_metrics(&mut tasks, &draining, doors)?;
         let service = HttpListener::new(Arc::clone(&self.gate), leaves, Arc::clone(&self.meters));
         tasks.spawn(service.clone().close_idle(draining.clone()));
-        tasks.spawn(http.run(
+        let served = http.run(
             service,
             Arc::clone(&slots),
             draining.clone(),
             limits.drain,
             Arc::clone(&self.meters.http),
-        ));
+        );
+        tasks.spawn(holding(door.clone(), served));
         tracing::info!("HTTP proxy listening on {}", bound.http);
         if let (Some(listener), Some(address)) = (socks, bound.socks) {
             let service = SocksListener::new(
@@ -260,7 +263,8 @@ impl NetworkProxy {
                 Arc::clone(&self.meters),
             );
             let meters = Arc::clone(&self.meters.socks);
-            tasks.spawn(listener.run(service, slots, draining, limits.drain, meters));
+            let served = listener.run(service, slots, draining, limits.drain, meters);
+            tasks.spawn(holding(door, served));
             tracing::info!("SOCKS5 proxy listening on {address}");
             if self.gate.store().current().policy.mode() == Mode::Limited {
                 tracing::info!(
@@ -307,4 +311,10 @@ fn bind(gate: &Gate, name: &str, address: SocketAddr) -> Result<(Listener, Socke
     })?;
     gate.add_listener(address);
     Ok((listener, address))
+}
+
+/// Runs `served` and drops `door` behind it.
+async fn holding(door: watch::Receiver<()>, served: impl Future<Output = ()>) {
+    served.await;
+    drop(door);
 }

@@ -138,7 +138,7 @@ impl NetworkProxyState {
     pub async fn current_cfg(&self) -> Result<NetworkProxyConfig, Error> {
         let config = self.latest().await;
         Ok(NetworkProxyConfig {
-            network: config.settings.clone(),
+            network: config.full_settings(),
         })
     }
 
@@ -148,11 +148,8 @@ impl NetworkProxyState {
     /// As for [`NetworkProxyState::current_cfg`].
     pub async fn current_patterns(&self) -> Result<(Vec<String>, Vec<String>), Error> {
         let config = self.latest().await;
-        let settings = &config.settings;
-        Ok((
-            settings.allowed_domains.clone(),
-            settings.denied_domains.clone(),
-        ))
+        let settings = config.full_settings();
+        Ok((settings.allowed_domains, settings.denied_domains))
     }
 
     /// Whether the proxy lets anything through.

@@ -55,3 +55,37 @@ fn interleaved(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_families_take_turns_in_the_order_of_the_resolver() {
+        let rows = [
+            ("", ""),
+            ("a b c", "a b c"),
+            ("A B C", "A B C"),
+            ("A B a b", "A a B b"),
+            ("a A B C", "a A B C"),
+            ("a b A c", "a A b c"),
+        ];
+        // Small letters are IPv4 addresses, capital ones IPv6.
+        let address = |letter: &str| {
+            let number = u16::from(letter.as_bytes()[0]);
+            if letter.to_lowercase() == letter {
+                SocketAddr::from(([192, 0, 2, number as u8], 80))
+            } else {
+                SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, number], 80))
+            }
+        };
+        let addresses = |text: &str| text.split_whitespace().map(address).collect::<Vec<_>>();
+        for (given, expected) in rows {
+            assert_eq!(
+                interleaved(&addresses(given)),
+                addresses(expected),
+                "{given}"
+            );
+        }
+    }
+}

@@ -2,12 +2,13 @@
 
 use super::*;
 use alloc::vec;
+use std::sync::LazyLock;
 
 fn pattern(text: &str) -> HostPattern {
     HostPattern::parse(text).unwrap()
 }
 
-fn rules(texts: &[&str]) -> Vec<Rule> {
+fn rules(texts: &[&str]) -> HostList {
     let rule = |text: &&str| Rule {
         pattern: pattern(text),
         origin: Origin::flag("test"),
@@ -22,27 +23,29 @@ fn limit(texts: &[&str], expansion: Expansion) -> Option<HostLimit> {
     })
 }
 
-const NOTHING: Candidate<'_> = Candidate {
+static NO_HOSTS: LazyLock<HostList> = LazyLock::new(HostList::default);
+
+static NOTHING: LazyLock<Candidate<'_>> = LazyLock::new(|| Candidate {
     enabled: false,
     mode: Mode::Limited,
     allow_upstream_proxy: false,
     dangerously_allow_non_loopback_proxy: false,
     dangerously_allow_all_unix_sockets: false,
     allow_local_binding: false,
-    allowed: &[],
-    denied: &[],
+    allowed: &NO_HOSTS,
+    denied: &NO_HOSTS,
     sockets: &[],
-};
+});
 
-const EVERYTHING: Candidate<'_> = Candidate {
+static EVERYTHING: LazyLock<Candidate<'_>> = LazyLock::new(|| Candidate {
     enabled: true,
     mode: Mode::Full,
     allow_upstream_proxy: true,
     dangerously_allow_non_loopback_proxy: true,
     dangerously_allow_all_unix_sockets: true,
     allow_local_binding: true,
-    ..NOTHING
-};
+    ..*NOTHING
+});
 
 #[track_caller]
 fn check(constraints: &Constraints, candidate: &Candidate<'_>, expected: &str) {
@@ -121,7 +124,7 @@ fn an_allowlist_may_grow_only_where_the_limit_lets_it() {
         let candidate = Candidate {
             allowed: &allowed,
             denied: &denied,
-            ..EVERYTHING
+            ..*EVERYTHING
         };
         check(&limits, &candidate, expected);
     };
@@ -186,7 +189,7 @@ fn a_denylist_may_not_shrink() {
         let denied = rules(denied);
         let candidate = Candidate {
             denied: &denied,
-            ..EVERYTHING
+            ..*EVERYTHING
         };
         check(&limits, &candidate, expected);
     };
@@ -220,7 +223,7 @@ fn sockets_are_compared_as_paths() {
             .collect();
         let candidate = Candidate {
             sockets: &sockets,
-            ..NOTHING
+            ..*NOTHING
         };
         check(&limits, &candidate, expected);
     };
@@ -243,7 +246,7 @@ fn an_entry_at_fault_is_named_with_its_place() {
     let allowed = rules(&many.iter().map(String::as_str).collect::<Vec<_>>());
     let candidate = Candidate {
         allowed: &allowed,
-        ..EVERYTHING
+        ..*EVERYTHING
     };
     let error = limits.check(&candidate).unwrap_err();
     assert_eq!(error.entry.as_deref(), Some("h0.example"));

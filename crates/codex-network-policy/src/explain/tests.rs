@@ -27,8 +27,8 @@ fn rules() -> Rules {
     };
     Rules {
         enabled: true,
-        denied: vec![rule("bad.example", 4)],
-        allowed: vec![rule("**.example", 5), rule("10.0.0.1", 6)],
+        denied: vec![rule("bad.example", 4)].into(),
+        allowed: vec![rule("**.example", 5), rule("10.0.0.1", 6)].into(),
         ..Rules::default()
     }
 }

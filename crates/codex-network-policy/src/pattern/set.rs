@@ -16,10 +16,10 @@ use super::form::{Form, HostPattern};
 use super::glob::Glob;
 use super::rule_id::{Index, RuleId};
 use super::trie::{Node, Span, SuffixHash, Trie};
-use crate::host::{Host, Literal};
+use crate::host::{Host, Literal, Name};
 
 /// The patterns of one list.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct PatternSet {
     names: Trie,
     globs: Vec<HungGlob>,
@@ -32,6 +32,7 @@ pub struct PatternSet {
 }
 
 /// A glob, and the next one that hangs on the same node.
+#[derive(Clone)]
 struct HungGlob {
     glob: Glob,
     rule: RuleId,
@@ -61,13 +62,23 @@ impl PatternSet {
     pub fn compile<'a>(patterns: impl IntoIterator<Item = &'a HostPattern>) -> PatternSet {
         let patterns = patterns.into_iter();
         let mut set = PatternSet::default();
-        set.places.reserve_exact(patterns.size_hint().0);
+        set.reserve(patterns.size_hint().0);
         for pattern in patterns {
-            let place = set.insert(pattern);
-            set.places.push(place);
+            set.push(pattern);
         }
-        set.names.shrink_to_fit();
         set
+    }
+
+    /// Adds a pattern at the end.
+    pub(crate) fn push(&mut self, pattern: &HostPattern) {
+        let place = self.insert(pattern);
+        self.places.push(place);
+    }
+
+    /// Makes room for patterns that are about to be added.
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.places.reserve(additional);
+        self.names.reserve(additional);
     }
 
     /// The entry that speaks of a host, if there is one; of several, the one with the longest plain name.
@@ -109,17 +120,67 @@ impl PatternSet {
 
     /// The canonical text of an entry of this list.
     pub fn text(&self, rule: RuleId) -> Option<PatternText<'_>> {
-        Some(PatternText(match *self.places.get(rule.index())? {
+        self.places
+            .get(rule.index())
+            .map(|place| self.text_at(place))
+    }
+
+    /// The canonical texts of all entries, in their order.
+    pub(crate) fn texts(&self) -> impl ExactSizeIterator<Item = PatternText<'_>> {
+        self.places.iter().map(|place| self.text_at(place))
+    }
+
+    /// An entry of this list as a pattern of its own.
+    pub(crate) fn pattern(&self, rule: RuleId) -> Option<HostPattern> {
+        let form = match *self.places.get(rule.index())? {
+            Place::Name {
+                stars,
+                length,
+                start,
+            } => {
+                let name = Name::from_canonical(self.names.text(Span { start, length }));
+                match stars {
+                    Stars::None => Form::Exact(Host::Name(name)),
+                    Stars::Below => Form::Below(name),
+                    Stars::ApexAndBelow => Form::ApexAndBelow(name),
+                }
+            }
+            Place::Glob(index) => Form::Glob(self.globs.get(index.get())?.glob.clone()),
+            Place::Address(index) => {
+                let (literal, _) = self.addresses.get(index.get())?;
+                Form::Exact(Host::Address(literal.clone()))
+            }
+        };
+        Some(HostPattern(form))
+    }
+
+    /// The entry that is this very pattern.
+    pub(crate) fn find_same(&self, pattern: &HostPattern) -> Option<RuleId> {
+        match &pattern.0 {
+            Form::Exact(host) => self.find_exact(host),
+            Form::Below(name) => self.names.find(name.as_str())?.below,
+            Form::ApexAndBelow(name) => self.names.find(name.as_str())?.apex_and_below,
+            Form::Glob(glob) => self.find_same_glob(glob),
+        }
+    }
+
+    fn text_at(&self, place: &Place) -> PatternText<'_> {
+        let text = match *place {
             Place::Name {
                 stars,
                 length,
                 start,
             } => Text::Name(stars, self.names.text(Span { start, length })),
             Place::Glob(index) => {
-                Text::Name(Stars::None, self.globs.get(index.get())?.glob.as_str())
+                let hung = self.globs.get(index.get());
+                Text::Name(Stars::None, hung.map_or("", |hung| hung.glob.as_str()))
             }
-            Place::Address(index) => Text::Address(&self.addresses.get(index.get())?.0),
-        }))
+            Place::Address(index) => match self.addresses.get(index.get()) {
+                Some((literal, _)) => Text::Address(literal),
+                None => Text::Name(Stars::None, ""),
+            },
+        };
+        PatternText(text)
     }
 
     fn find_name(&self, name: &str) -> Option<RuleId> {

@@ -13,7 +13,7 @@ use hashbrown::hash_table::Entry;
 
 use super::rule_id::{Index, RuleId, narrow};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Trie {
     /// The texts of the nodes. A node's suffix is the tail of a text that was written for it or for a deeper node.
     texts: String,
@@ -21,6 +21,7 @@ pub(super) struct Trie {
 }
 
 /// A suffix that some pattern has, and what the patterns say about it.
+#[derive(Clone)]
 pub(super) struct Node {
     // Kept so that a mismatch is seen without the text, and the table can grow without it.
     hash: u64,
@@ -89,8 +90,10 @@ impl Trie {
         read(&self.texts, span)
     }
 
-    pub(super) fn shrink_to_fit(&mut self) {
-        self.texts.shrink_to_fit();
+    /// Makes room for names that are about to be added. Most names of a long list add one node, and growing the table
+    /// bit by bit would write every node several times.
+    pub(super) fn reserve(&mut self, names: usize) {
+        self.nodes.reserve(names, |node| node.hash);
     }
 
     fn find_suffix(&self, hash: u64, suffix: &str) -> Option<&Node> {

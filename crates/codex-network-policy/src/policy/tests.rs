@@ -28,11 +28,13 @@ fn policy() -> Policy {
         denied: vec![
             rule("*.bad.example", "/etc/a", 3),
             rule("10.0.0.1", "--deny", 0),
-        ],
+        ]
+        .into(),
         allowed: vec![
             rule("**.example", "/etc/b", 7),
             rule("10.0.0.1", "/etc/a", 1),
-        ],
+        ]
+        .into(),
         sockets: SocketRules {
             supported: true,
             allow_all: false,

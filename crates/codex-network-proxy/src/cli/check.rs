@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use codex_network_policy::{Origin, Rule};
+use codex_network_policy::{HostList, Origin, Rule};
 use codex_network_proxy::config::{
     Environment, Limit, LimitKind, LoadedConfig, NetworkKey, Remark, UnixSockets,
 };
@@ -162,8 +162,8 @@ fn by_source(config: &LoadedConfig) -> Vec<(String, Lines)> {
 
 fn as_json(config: &LoadedConfig, remarks: &[Remark]) -> Value {
     let place = |origin: &Origin| json!({ "source": &*origin.source, "line": origin.line });
-    let hosts = |rules: &[Rule]| -> Vec<Value> {
-        let rule = |rule: &Rule| {
+    let hosts = |rules: &HostList| -> Vec<Value> {
+        let rule = |rule: Rule| {
             let mut value = place(&rule.origin);
             value["pattern"] = json!(rule.pattern.to_string());
             value

@@ -23,6 +23,10 @@ pub(super) struct EvidenceArguments {
     #[arg(long, value_name = "IP:PORT", requires = "metrics_token")]
     metrics_addr: Option<SocketAddr>,
 
+    /// Answer `/healthz` and `/readyz` at this address, and nothing else, to whoever asks
+    #[arg(long, value_name = "IP:PORT")]
+    probe_addr: Option<SocketAddr>,
+
     /// The file that holds the token, one word of 16 characters or more
     #[arg(long, value_name = "FILE", requires = "metrics_addr")]
     metrics_token: Option<PathBuf>,
@@ -47,6 +51,9 @@ impl EvidenceArguments {
     ) -> Result<NetworkProxyBuilder, Failure> {
         if let Some(path) = &self.metrics_socket {
             builder = builder.metrics_endpoint(MetricsEndpoint::UnixSocket(path.clone()));
+        }
+        if let Some(address) = self.probe_addr {
+            builder = builder.metrics_endpoint(MetricsEndpoint::Probes(address));
         }
         if let (Some(address), Some(file)) = (self.metrics_addr, &self.metrics_token) {
             let token = BearerToken::from_file(file).map_err(|error| {

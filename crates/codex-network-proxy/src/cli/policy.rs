@@ -219,7 +219,7 @@ impl<'a> Target<'a> {
         let hosts = hosts.into_iter().flat_map(|(word, rules)| {
             rules
                 .iter()
-                .map(move |rule| (word, rule.pattern.to_string(), rule.origin.clone()))
+                .map(move |rule| (word, rule.pattern.to_string(), rule.origin))
         });
         let sockets = config.rules.sockets.allowed.iter();
         let sockets =

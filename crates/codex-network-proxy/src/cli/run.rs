@@ -258,8 +258,8 @@ fn need(host: &str, reason: &str, config: &LoadedConfig) -> String {
         "denied" => {
             let host = Host::parse(host).ok();
             let rule = host.and_then(|host| {
-                let mut rules = config.rules.denied.iter();
-                rules.find(|rule| rule.pattern.matches(&host))
+                let denied = &config.rules.denied;
+                denied.get(denied.patterns().find(&host)?.index())
             });
             rule.map_or_else(String::new, |rule| {
                 format!(": denied by \"{}\" ({})", rule.pattern, rule.origin)

@@ -4,6 +4,7 @@
 //! SIGTERM; SIGHUP reads the config files again.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use codex_network_proxy::client_env;
@@ -14,6 +15,8 @@ use codex_network_proxy::{ErrorKind, NetworkProxy, NetworkProxyHandle};
 
 use super::evidence::EvidenceArguments;
 use super::failure::Failure;
+#[cfg(unix)]
+use super::inherited;
 use super::keep::Keeper;
 use super::log::Log;
 use super::shell::Shell;
@@ -24,6 +27,7 @@ pub(super) fn run(
     overrides: &Overrides,
     evidence: &EvidenceArguments,
     harden: bool,
+    drain_delay: Duration,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -42,7 +46,15 @@ pub(super) fn run(
             .context("could not give up other files, as --harden asks for")?;
     }
     let runtime = runtime::start()?;
-    let served = runtime.block_on(serve(config, &environment, evidence, harden, quiet, log));
+    let served = runtime.block_on(serve(
+        config,
+        &environment,
+        evidence,
+        harden,
+        drain_delay,
+        quiet,
+        log,
+    ));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();
     served
@@ -53,6 +65,7 @@ async fn serve(
     environment: &Environment,
     evidence: &EvidenceArguments,
     harden: bool,
+    drain_delay: Duration,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -64,6 +77,8 @@ async fn serve(
     let builder = NetworkProxy::builder()
         .loaded_config(config)
         .limits(open_files::limits());
+    #[cfg(unix)]
+    let builder = inherited::hand_over(builder)?;
     let proxy = evidence.apply(builder, log)?.build().await;
     let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
     let handle = proxy.run().await.map_err(|error| match error.kind() {
@@ -94,6 +109,17 @@ async fn serve(
             () = keeper.keep() => {}
         }
     };
+    proxy.withdraw();
+    if !drain_delay.is_zero() && signal == "SIGTERM" {
+        if !quiet {
+            let seconds = drain_delay.as_secs();
+            log.say(&format!(
+                "{signal}: not ready any more; accepting for {seconds} s yet (send it again to stop accepting)"
+            ));
+        }
+        let again = async { while let Signal::Reload = signals.next().await {} };
+        let _ = tokio::time::timeout(drain_delay, again).await;
+    }
     if !quiet {
         log.say(&format!(
             "{signal}: finishing open connections (send it again to stop at once)"

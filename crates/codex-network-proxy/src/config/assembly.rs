@@ -1,6 +1,6 @@
 //! Puts a configuration together: the selected profile, the flags above it, the requirements, the limits.
 //!
-//! Main function: [`from_layers`]. Comes in: the layers as text, and [`Overrides`]. Goes out: a [`LoadedConfig`]. The
+//! Main function: [`from_documents`]. Comes in: the layers as TOML, and [`Overrides`]. Goes out: a [`LoadedConfig`]. The
 //! order is what makes managed limits hold: whatever a user, a project or a flag says is worked in first, then the
 //! requirements, and the limits are checked last and on the whole. It reads no file.
 
@@ -13,7 +13,7 @@ use codex_network_policy::{Interception, Mode, Origin, Rules, SocketRules, TlsRu
 use super::entry::{self, Table};
 use super::error::ConfigError;
 use super::keys::NetworkKey;
-use super::layers::{LayerKind, Layers, Looked};
+use super::layers::{Documents, LayerKind, Looked};
 use super::limits::{self, Limit, LimitKind};
 use super::listen::{Listener, ListenerAddresses};
 use super::loaded::LoadedConfig;
@@ -27,21 +27,20 @@ use super::written::{List, Written};
 /// What of a configuration is settled before it is put together.
 #[derive(Default)]
 struct Foundation<'a> {
-    layers: Option<&'a Layers>,
+    documents: Option<&'a Documents<'a>>,
     requirements: Option<Requirements>,
     limits: Vec<Limit>,
     warnings: Vec<String>,
 }
 
 /// Of files.
-pub(super) fn from_layers(
-    layers: &Layers,
+pub(super) fn from_documents(
+    documents: &Documents<'_>,
     overrides: &Overrides,
     sockets: UnixSockets,
 ) -> Result<LoadedConfig, ConfigError> {
-    let documents = layers.parse()?;
-    let root = layers.root(&documents);
-    let requirements = required(layers, &root)?;
+    let root = documents.root();
+    let requirements = required(documents, &root)?;
     let selected = profile::select(&root, overrides.profile.as_deref())?;
     let mut network = Network::read(&selected.tables)?;
     // Who allows a host on the command line wants a proxy that runs. Only a network table can object to that: where it
@@ -50,18 +49,18 @@ pub(super) fn from_layers(
     if selected.profile == Profile::Default || asked_for {
         network.settings.enabled = true;
     }
-    let mut warnings = layers.warnings.clone();
+    let mut warnings = documents.warnings.to_vec();
     warnings.extend(unread_feature(&root));
-    warnings.extend(unread_requirements(layers, &root));
+    warnings.extend(unread_requirements(documents, &root));
     let foundation = Foundation {
-        layers: Some(layers),
+        documents: Some(documents),
         requirements,
-        limits: limits::of_layers(layers, &root, &selected.tables)?,
+        limits: limits::of_documents(documents, &root, &selected.tables)?,
         warnings,
     };
     let why = |network: &Network| why_disabled(&selected, network, &root, overrides);
     let mut config = assemble(network, foundation, why, overrides, sockets)?;
-    config.file = user_file(layers);
+    config.file = user_file(documents);
     config.profile = Some(selected.profile);
     Ok(config)
 }
@@ -77,17 +76,19 @@ pub(super) fn from_network(
 }
 
 /// The requirements file, or else the older managed file; never two of them mixed.
-fn required(layers: &Layers, root: &Table<'_>) -> Result<Option<Requirements>, ConfigError> {
-    if let Some(file) = &layers.requirements {
+fn required(
+    documents: &Documents<'_>,
+    root: &Table<'_>,
+) -> Result<Option<Requirements>, ConfigError> {
+    if let Some(file) = documents.requirements {
         let document = file.parse()?;
         let table = Table::root(std::iter::once((file, &document)));
         if let Some(requirements) = Requirements::read(&table)? {
             return Ok(Some(requirements));
         }
     }
-    let managed = layers
-        .layers
-        .iter()
+    let managed = documents
+        .layers()
         .find(|layer| layer.kind == LayerKind::Managed);
     match managed.and_then(|layer| root.part_of(&layer.file)) {
         Some(part) => Requirements::read(&part),
@@ -103,7 +104,7 @@ fn assemble(
     sockets: UnixSockets,
 ) -> Result<LoadedConfig, ConfigError> {
     let Foundation {
-        layers,
+        documents,
         requirements,
         mut limits,
         mut warnings,
@@ -142,7 +143,7 @@ fn assemble(
     for limit in &limits {
         limit
             .check(&settings, &rules)
-            .map_err(|error| limit.refusal(error, &network, layers))?;
+            .map_err(|error| limit.refusal(error, &network, documents))?;
     }
     Ok(LoadedConfig {
         settings,
@@ -152,7 +153,7 @@ fn assemble(
         file: None,
         profile: None,
         disabled,
-        layers: layers.map(Layers::summaries).unwrap_or_default(),
+        layers: documents.map(Documents::summaries).unwrap_or_default(),
         requirements: requirements.map(|requirements| requirements.source),
         limits,
         origins: network.origins,
@@ -195,10 +196,9 @@ fn rules(settings: &NetworkProxySettings, network: &Network, sockets: UnixSocket
     }
 }
 
-fn user_file(layers: &Layers) -> Option<PathBuf> {
-    layers
-        .layers
-        .iter()
+fn user_file(documents: &Documents<'_>) -> Option<PathBuf> {
+    documents
+        .layers()
         .find(|layer| layer.kind == LayerKind::User)
         .map(|layer| layer.file.path().to_owned())
 }
@@ -250,10 +250,9 @@ fn without_effect(settings: &NetworkProxySettings, sockets: UnixSockets) -> Vec<
 }
 
 /// Requirements count where only the machine's owner can write; a user must not believe that these do.
-fn unread_requirements(layers: &Layers, root: &Table<'_>) -> Vec<String> {
-    let others = layers
-        .layers
-        .iter()
+fn unread_requirements(documents: &Documents<'_>, root: &Table<'_>) -> Vec<String> {
+    let others = documents
+        .layers()
         .filter(|layer| layer.kind != LayerKind::Managed);
     others
         .filter_map(|layer| root.part_of(&layer.file)?.entry(requirements::TABLE))

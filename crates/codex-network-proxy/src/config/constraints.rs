@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use codex_network_policy::{
-    Candidate, ConstraintError, Constraints, Expansion, HostLimit, HostPattern, Mode, Rule,
+    Candidate, ConstraintError, Constraints, Expansion, HostLimit, HostList, HostPattern, Mode,
     SocketPath,
 };
 
@@ -172,7 +172,7 @@ impl NetworkProxyConstraints {
     }
 }
 
-fn rules(list: List, texts: &[String]) -> Result<Vec<Rule>, NetworkProxyConstraintError> {
+fn rules(list: List, texts: &[String]) -> Result<HostList, NetworkProxyConstraintError> {
     let by: Arc<str> = Arc::from(list.field());
     texts
         .iter()

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use codex_network_policy::{EncryptedHello, HostPattern, Rule};
+use codex_network_policy::{EncryptedHello, HostList};
 
 use super::keys::NetworkKey;
 use super::loaded::LoadedConfig;
@@ -66,11 +66,13 @@ impl Difference {
         !self.changes.is_empty() || self.untold > 0
     }
 
-    fn compare_hosts(&mut self, list: &str, before: &[Rule], after: &[Rule]) {
-        let patterns = |rules: &'_ [Rule]| -> BTreeSet<HostPattern> {
-            rules.iter().map(|rule| rule.pattern.clone()).collect()
-        };
-        self.compare(list, &patterns(before), &patterns(after));
+    fn compare_hosts(&mut self, list: &str, before: &HostList, after: &HostList) {
+        for rule in after.iter().filter(|rule| !before.contains(&rule.pattern)) {
+            self.tell(|| format!("config entry added to {list}: {}", rule.pattern));
+        }
+        for rule in before.iter().filter(|rule| !after.contains(&rule.pattern)) {
+            self.tell(|| format!("config entry removed from {list}: {}", rule.pattern));
+        }
     }
 
     fn compare<T: Ord + std::fmt::Display>(

@@ -4,7 +4,9 @@
 //! edit is malformed or beyond a managed limit. It is checked as a loaded configuration is, on the whole. Nothing is
 //! written to a file, so the next reload reads what stands there.
 
-use codex_network_policy::{ConstraintError, HostPattern, Mode, Origin, PatternError, Rule};
+use codex_network_policy::{
+    ConstraintError, HostList, HostPattern, Mode, Origin, PatternError, Rule,
+};
 use thiserror::Error;
 
 use super::loaded::LoadedConfig;
@@ -54,16 +56,17 @@ impl LoadedConfig {
     fn with_allowed(&self, host: &str) -> Result<Option<Edited>, EditError> {
         let pattern = parse(host)?;
         let (allowed, denied) = (&self.rules.allowed, &self.rules.denied);
-        if holds(allowed, &pattern) && !holds(denied, &pattern) {
+        if allowed.contains(&pattern) && !denied.contains(&pattern) {
             return Ok(None);
         }
         let rule = Rule {
             pattern: pattern.clone(),
             origin: Origin::flag("add_allowed_domain"),
         };
-        let allowed = without(allowed, &pattern).chain([rule]).collect();
+        let mut allowed = without(allowed, &pattern);
+        allowed.push(rule);
         let edited = Edited {
-            config: self.with_lists(allowed, without(denied, &pattern).collect()),
+            config: self.with_lists(allowed, without(denied, &pattern)),
             sentence: format!("updated network allowlist with {pattern}"),
         };
         self.within_limits(List::Allowed.field(), edited)
@@ -72,20 +75,21 @@ impl LoadedConfig {
     fn with_denied(&self, host: &str) -> Result<Option<Edited>, EditError> {
         let pattern = parse(host)?;
         let (allowed, denied) = (&self.rules.allowed, &self.rules.denied);
-        let is_denied = holds(denied, &pattern);
-        if is_denied && !holds(allowed, &pattern) {
+        let is_denied = denied.contains(&pattern);
+        if is_denied && !allowed.contains(&pattern) {
             return Ok(None);
         }
         let rule = Rule {
             pattern: pattern.clone(),
             origin: Origin::flag("add_denied_domain"),
         };
-        let denied: Vec<Rule> = without(denied, &pattern).chain([rule]).collect();
+        let mut denied = without(denied, &pattern);
+        denied.push(rule);
         let edited = |allowed, denied| Edited {
             config: self.with_lists(allowed, denied),
             sentence: format!("updated network denylist with {pattern}"),
         };
-        let moved = edited(without(allowed, &pattern).collect(), denied.clone());
+        let moved = edited(without(allowed, &pattern), denied.clone());
         let field = List::Denied.field();
         match self.within_limits(field, moved) {
             // A managed allowlist may have to stay as it is. The denial wins all the same, and narrows what it allows.
@@ -110,11 +114,8 @@ impl LoadedConfig {
         }
     }
 
-    fn with_lists(&self, allowed: Vec<Rule>, denied: Vec<Rule>) -> Self {
-        let texts = |rules: &[Rule]| rules.iter().map(|rule| rule.pattern.to_string()).collect();
+    fn with_lists(&self, allowed: HostList, denied: HostList) -> Self {
         let mut config = self.clone();
-        config.settings.allowed_domains = texts(&allowed);
-        config.settings.denied_domains = texts(&denied);
         config.rules.allowed = allowed;
         config.rules.denied = denied;
         config
@@ -137,13 +138,10 @@ fn parse(host: &str) -> Result<HostPattern, EditError> {
     HostPattern::parse(host.trim()).map_err(EditError::InvalidHost)
 }
 
-fn holds(rules: &[Rule], pattern: &HostPattern) -> bool {
-    rules.iter().any(|rule| rule.pattern == *pattern)
-}
-
-fn without(rules: &[Rule], pattern: &HostPattern) -> impl Iterator<Item = Rule> {
-    let others = rules.iter().filter(move |rule| rule.pattern != *pattern);
-    others.cloned()
+fn without(list: &HostList, pattern: &HostPattern) -> HostList {
+    let mut list = list.clone();
+    list.retain(|rule| rule.pattern != *pattern);
+    list
 }
 
 #[cfg(test)]
@@ -172,17 +170,7 @@ mod tests {
         match config.edited(edit) {
             Ok(None) => "unchanged".to_owned(),
             Ok(Some(Edited { config, sentence })) => {
-                let texts = |rules: &[Rule]| {
-                    let rules = rules.iter();
-                    let texts: Vec<_> = rules.map(|rule| rule.pattern.to_string()).collect();
-                    texts
-                };
-                assert_eq!(
-                    config.settings.allowed_domains,
-                    texts(&config.rules.allowed)
-                );
-                assert_eq!(config.settings.denied_domains, texts(&config.rules.denied));
-                let lists = &config.settings;
+                let lists = config.full_settings();
                 format!(
                     "{} | {} | {sentence}",
                     lists.allowed_domains.join(" "),

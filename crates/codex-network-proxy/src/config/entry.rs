@@ -250,12 +250,14 @@ impl<'a> Entry<'a> {
             .nearest(text, words.iter().map(|(word, _)| *word)))
     }
 
-    pub(super) fn texts(&self) -> Result<Vec<Text<'a>>, ConfigError> {
+    /// The strings of an array one by one, for it can have a million of them.
+    pub(super) fn texts(
+        &self,
+    ) -> Result<impl ExactSizeIterator<Item = Result<Text<'a>, ConfigError>>, ConfigError> {
         match self.value.get_ref() {
-            DeValue::Array(items) => items
+            DeValue::Array(items) => Ok(items
                 .iter()
-                .map(|item| self.text_of(item, "an array of strings"))
-                .collect(),
+                .map(|item| self.text_of(item, "an array of strings"))),
             other => Err(self.wrong_type(self.value.span(), other, "an array of strings")),
         }
     }

@@ -1,9 +1,10 @@
 //! Finds and reads the files that together are one configuration.
 //!
-//! Main type: [`Layers`]. Comes in: the [`Environment`] and what the command line says. Goes out: the text of every layer
-//! from the lowest to the highest (system, user, project, flags, legacy managed), that of the managed requirements, and
-//! the state of every file that was looked at, for whoever watches them. What the layers say is not known here, but for
-//! the few keys that decide whether a project's files are read.
+//! Main types: [`Layers`], the files as text, and [`Documents`], the same as TOML. Comes in: the [`Environment`] and what
+//! the command line says. Goes out: every layer from the lowest to the highest (system, user, project, flags, legacy
+//! managed), the managed requirements, and the state of every file that was looked at, for whoever watches them. Each
+//! text is parsed once, for it can be long. What the layers say is not known here, but for the few keys that decide
+//! whether a project's files are read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,15 +63,23 @@ pub(super) struct Layer {
     pub(super) file: SourceFile,
 }
 
-/// All that a configuration is read from.
+/// Files that a configuration is read from.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    /// The lowest first.
     pub(super) layers: Vec<Layer>,
     /// The file of managed requirements.
     pub(super) requirements: Option<SourceFile>,
     /// What the user should know about files that were left out.
     pub(super) warnings: Vec<String>,
+}
+
+/// All that a configuration is read from, as TOML.
+#[derive(Debug, Default)]
+pub(super) struct Documents<'a> {
+    /// The lowest layer first.
+    parsed: Vec<(&'a Layer, DeTable<'a>)>,
+    pub(super) requirements: Option<&'a SourceFile>,
+    pub(super) warnings: &'a [String],
 }
 
 /// The files that were looked at, in the state in which they were.
@@ -99,7 +108,8 @@ impl Looked {
 }
 
 impl Layers {
-    /// Reads the files. `looked` holds every file that was looked at, also where one cannot be read.
+    /// Reads the files that no project has a say in. `looked` holds every file that was looked at, also where one cannot
+    /// be read.
     pub(super) fn read(
         overrides: &Overrides,
         environment: &Environment,
@@ -144,7 +154,6 @@ impl Layers {
         if let Some(path) = &system.requirements {
             layers.requirements = looked.read(path)?;
         }
-        layers.add_project(environment, looked)?;
         Ok(layers)
     }
 
@@ -186,20 +195,17 @@ impl Layers {
         self.layers.extend(file.map(|file| Layer { kind, file }));
     }
 
-    /// What the layers so far say about trust decides which files of the project are read. A project cannot vouch for
-    /// itself.
-    fn add_project(
-        &mut self,
+    /// Reads a project's files. What the other layers say about trust decides which; a project cannot vouch for itself.
+    pub(super) fn read_project(
+        others: &Documents<'_>,
         environment: &Environment,
         looked: &mut Looked,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Self::default();
         let Some(directory) = &environment.working_directory else {
-            return Ok(());
+            return Ok(layers);
         };
-        let candidates = {
-            let documents = self.parse()?;
-            project::candidates(&self.root(&documents), directory)?
-        };
+        let candidates = project::candidates(&others.root(), directory)?;
         let known: Vec<PathBuf> = looked.paths().map(Path::to_owned).collect();
         for candidate in candidates {
             // In the home directory this is the user's own file.
@@ -208,43 +214,67 @@ impl Layers {
             }
             if candidate.trusted {
                 let file = looked.read(&candidate.file)?;
-                self.add(LayerKind::Project, file);
+                layers.add(LayerKind::Project, file);
             } else if candidate.file.exists() {
-                self.warnings.push(format!(
+                layers.warnings.push(format!(
                     "{} is not read: the project is not trusted (`[projects.{:?}] trust_level = \"trusted\"` in your config.toml would trust it)",
                     candidate.file.display(),
                     directory.display().to_string(),
                 ));
             }
         }
-        self.layers.sort_by_key(|layer| layer.kind);
+        Ok(layers)
+    }
+
+    /// The layers as TOML.
+    pub(super) fn parse(&self) -> Result<Documents<'_>, ConfigError> {
+        let mut documents = Documents::default();
+        documents.add(self)?;
+        Ok(documents)
+    }
+}
+
+impl<'a> Documents<'a> {
+    /// These and those of a project.
+    pub(super) fn with_project(mut self, project: &'a Layers) -> Result<Self, ConfigError> {
+        self.add(project)?;
+        Ok(self)
+    }
+
+    fn add(&mut self, layers: &'a Layers) -> Result<(), ConfigError> {
+        for layer in &layers.layers {
+            self.parsed.push((layer, layer.file.parse()?));
+        }
+        self.parsed.sort_by_key(|(layer, _)| layer.kind);
+        self.requirements = self.requirements.or(layers.requirements.as_ref());
+        if !layers.warnings.is_empty() {
+            self.warnings = &layers.warnings;
+        }
         Ok(())
     }
 
-    /// The TOML of every layer, in their order.
-    pub(super) fn parse(&self) -> Result<Vec<DeTable<'_>>, ConfigError> {
-        self.layers.iter().map(|layer| layer.file.parse()).collect()
+    /// The layers, the lowest first.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &'a Layer> {
+        self.parsed.iter().map(|(layer, _)| *layer)
     }
 
     /// All layers as one table.
-    pub(super) fn root<'a>(&'a self, documents: &'a [DeTable<'a>]) -> Table<'a> {
-        let files = self.layers.iter().map(|layer| &layer.file);
-        Table::root(files.zip(documents).rev())
+    pub(super) fn root(&self) -> Table<'_> {
+        let parsed = self.parsed.iter().rev();
+        Table::root(parsed.map(|(layer, table)| (&layer.file, table)))
     }
 
     /// The file whose label an origin bears.
-    pub(super) fn labelled(&self, label: &str) -> Option<&SourceFile> {
-        self.layers
-            .iter()
+    pub(super) fn labelled(&self, label: &str) -> Option<&'a SourceFile> {
+        self.layers()
             .map(|layer| &layer.file)
-            .chain(&self.requirements)
+            .chain(self.requirements)
             .find(|file| *file.label() == *label)
     }
 
     /// The files that were read, for people.
     pub(super) fn summaries(&self) -> Vec<(LayerKind, Arc<str>)> {
-        self.layers
-            .iter()
+        self.layers()
             .map(|layer| (layer.kind, layer.file.label()))
             .collect()
     }

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use codex_network_policy::{
-    Candidate, ConstraintError, Constraints, Expansion, HostLimit, Rule, Rules,
+    Candidate, ConstraintError, Constraints, Expansion, HostLimit, HostList, Rules,
 };
 
 use super::entry::Table;
 use super::error::ConfigError;
 use super::keys::NetworkKey;
-use super::layers::Layers;
+use super::layers::Documents;
 use super::network::Network;
 use super::profile;
 use super::settings::NetworkProxySettings;
@@ -68,7 +68,7 @@ impl Limit {
         &self,
         error: ConstraintError,
         network: &Network,
-        layers: Option<&Layers>,
+        documents: Option<&Documents<'_>>,
     ) -> ConfigError {
         let message = match self.kind {
             LimitKind::Layer | LimitKind::Given => format!("network proxy constraints: {error}"),
@@ -84,7 +84,7 @@ impl Limit {
             .or_else(|| NetworkKey::named(key).and_then(|key| network.origins.get(&key).cloned()));
         let needle = error.entry.as_deref().or(Some(key));
         let placed = origin.as_ref().and_then(|origin| {
-            let file = layers?.labelled(&origin.source)?;
+            let file = documents?.labelled(&origin.source)?;
             let line = origin.line.map_or(1, std::num::NonZero::get);
             Some(file.error_in_line(line, needle, &message))
         });
@@ -103,13 +103,13 @@ impl Limit {
 /// What the limiting layers say of the selected profile, and of the profile that each selects by itself.
 ///
 /// The second, because a user who selects another profile would otherwise leave the limits of the first behind.
-pub(super) fn of_layers<'a>(
-    layers: &'a Layers,
+pub(super) fn of_documents<'a>(
+    documents: &Documents<'a>,
     root: &Table<'a>,
     selected: &[Table<'a>],
 ) -> Result<Vec<Limit>, ConfigError> {
     let mut limits = Vec::new();
-    for layer in layers.layers.iter().filter(|layer| layer.kind.limits()) {
+    for layer in documents.layers().filter(|layer| layer.kind.limits()) {
         let own = |table: &Table<'a>| table.part_of(&layer.file);
         let of_selected: Vec<Table<'a>> = selected.iter().filter_map(own).collect();
         let of_itself = match own(root) {
@@ -136,9 +136,9 @@ fn constraints(network: &Network) -> Constraints {
     let set = |key: NetworkKey| network.origins.contains_key(&key);
     let settings = &network.settings;
     let switch = |key, value| set(key).then_some(value);
-    let hosts = |key, rules: &[Rule]| {
+    let hosts = |key, rules: &HostList| {
         (set(key) || !rules.is_empty()).then(|| HostLimit {
-            patterns: rules.iter().map(|rule| rule.pattern.clone()).collect(),
+            patterns: rules.iter().map(|rule| rule.pattern).collect(),
             expansion: Expansion::Unset,
         })
     };

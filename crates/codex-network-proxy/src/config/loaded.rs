@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use codex_network_policy::{ConstraintError, Origin, Rules};
+use codex_network_policy::{ConstraintError, HostList, Origin, Rules};
 
 use super::home::Environment;
 use super::keys::NetworkKey;
@@ -21,7 +21,8 @@ use super::settings::NetworkProxySettings;
 /// The configuration of one proxy, ready to be built.
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
-    /// The settings in effect, flags and requirements included.
+    /// The settings in effect, flags and requirements included, but for the lists of hosts: those are in `rules`, and
+    /// [`LoadedConfig::full_settings`] copies them.
     pub settings: NetworkProxySettings,
     /// What the policy is compiled from.
     pub rules: Rules,
@@ -70,6 +71,17 @@ impl LoadedConfig {
         self.limits
             .iter()
             .try_for_each(|limit| limit.check(settings, rules))
+    }
+
+    /// The settings in effect with the lists of hosts as they came to be.
+    #[must_use]
+    pub fn full_settings(&self) -> NetworkProxySettings {
+        let texts = |list: &HostList| list.texts().map(|text| text.to_string()).collect();
+        NetworkProxySettings {
+            allowed_domains: texts(&self.rules.allowed),
+            denied_domains: texts(&self.rules.denied),
+            ..self.settings.clone()
+        }
     }
 
     /// Where it listens when an embedder asks for these addresses, which are kept on this machine as any other.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use codex_network_policy::{EncryptedHello, Mode, Origin, Rule, SocketRule};
+use codex_network_policy::{EncryptedHello, HostList, Mode, Origin, Rule, SocketRule};
 
 use super::entry::{Entry, Table};
 use super::error::{ConfigError, clip};
@@ -23,8 +23,8 @@ pub(super) struct Network {
     pub(super) enabled_in: Option<String>,
     /// Where each key is set, if anything sets it.
     pub(super) origins: BTreeMap<NetworkKey, Origin>,
-    pub(super) allowed: Vec<Rule>,
-    pub(super) denied: Vec<Rule>,
+    pub(super) allowed: HostList,
+    pub(super) denied: HostList,
     pub(super) sockets: Vec<SocketRule>,
     /// Whether the allowlist is final.
     pub(super) pinned: bool,
@@ -184,12 +184,9 @@ impl Network {
         Ok(())
     }
 
-    /// The settings with the lists as they came to be.
+    /// The settings, with the list of sockets as it came to be. Those of hosts stay where they can be judged by.
     pub(super) fn into_settings(mut self) -> (NetworkProxySettings, Self) {
         let mut settings = std::mem::take(&mut self.settings);
-        let texts = |rules: &[Rule]| rules.iter().map(|rule| rule.pattern.to_string()).collect();
-        settings.allowed_domains = texts(&self.allowed);
-        settings.denied_domains = texts(&self.denied);
         let paths = self
             .sockets
             .iter()
@@ -199,12 +196,10 @@ impl Network {
     }
 
     fn push_all(&mut self, list: List, entry: &Entry<'_>) -> Result<(), ConfigError> {
-        let rules = host_rules(list, entry)?;
         match list {
-            List::Allowed => self.allowed.extend(rules),
-            List::Denied => self.denied.extend(rules),
+            List::Allowed => add_host_rules(list, entry, &mut self.allowed),
+            List::Denied => add_host_rules(list, entry, &mut self.denied),
         }
-        Ok(())
     }
 
     fn push(&mut self, list: List, rule: Rule) {
@@ -234,22 +229,27 @@ pub(super) fn unknown_key<'k>(
         .nearest(name, known)
 }
 
-/// The rules of an array of patterns.
-pub(super) fn host_rules(list: List, entry: &Entry<'_>) -> Result<Vec<Rule>, ConfigError> {
-    entry
-        .texts()?
-        .into_iter()
-        .map(|text| Written::InFile(text).rule(list))
-        .collect()
+/// Adds the rules of an array of patterns.
+pub(super) fn add_host_rules(
+    list: List,
+    entry: &Entry<'_>,
+    rules: &mut HostList,
+) -> Result<(), ConfigError> {
+    let texts = entry.texts()?;
+    rules.reserve(texts.len());
+    for text in texts {
+        rules.push(Written::InFile(text?).rule(list)?);
+    }
+    Ok(())
 }
 
 /// The rules of an array of socket paths.
 pub(super) fn socket_rules(entry: &Entry<'_>) -> Result<Vec<SocketRule>, ConfigError> {
-    let numbered = entry.texts()?.into_iter().enumerate();
+    let numbered = entry.texts()?.enumerate();
     numbered
         .map(|(index, text)| {
             let field = format!("network.allow_unix_sockets[{index}]");
-            Written::InFile(text).socket_rule(&field)
+            Written::InFile(text?).socket_rule(&field)
         })
         .collect()
 }

@@ -42,7 +42,7 @@ fn markers(root: &Table<'_>) -> Result<Vec<String>, ConfigError> {
     match root.entry("project_root_markers") {
         Some(entry) => {
             let texts = entry.texts()?;
-            Ok(texts.iter().map(|text| text.as_str().to_owned()).collect())
+            texts.map(|text| Ok(text?.as_str().to_owned())).collect()
         }
         None => Ok(vec![".git".to_owned()]),
     }

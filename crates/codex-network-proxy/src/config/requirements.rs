@@ -7,14 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use codex_network_policy::{
-    Constraints, Expansion, HostLimit, HostPattern, Origin, Rule, SocketRule,
-};
+use codex_network_policy::{Constraints, Expansion, HostLimit, HostList, Origin, SocketRule};
 
 use super::entry::{Entry, Table};
 use super::error::ConfigError;
 use super::keys::{NetworkKey, RequirementKey};
-use super::network::{Network, host_rules, socket_rules, unknown_key};
+use super::network::{Network, add_host_rules, socket_rules, unknown_key};
 use super::overrides::SandboxAccess;
 use super::settings::Permission;
 use super::written::{List, Written};
@@ -31,9 +29,9 @@ pub(super) struct Requirements {
     dangerously_allow_non_loopback_proxy: Option<bool>,
     dangerously_allow_all_unix_sockets: Option<bool>,
     allow_local_binding: Option<bool>,
-    allowed: Option<Vec<Rule>>,
+    allowed: Option<HostList>,
     only_managed: bool,
-    denied: Option<Vec<Rule>>,
+    denied: Option<HostList>,
     sockets: Option<Vec<SocketRule>>,
     origins: BTreeMap<RequirementKey, Origin>,
 }
@@ -83,10 +81,14 @@ impl Requirements {
             }
             RequirementKey::AllowLocalBinding => self.allow_local_binding = Some(entry.boolean()?),
             RequirementKey::AllowedDomains => {
-                self.allowed = Some(host_rules(List::Allowed, entry)?);
+                let rules = self.allowed.insert(HostList::default());
+                add_host_rules(List::Allowed, entry, rules)?;
             }
             RequirementKey::ManagedAllowedDomainsOnly => self.only_managed = entry.boolean()?,
-            RequirementKey::DeniedDomains => self.denied = Some(host_rules(List::Denied, entry)?),
+            RequirementKey::DeniedDomains => {
+                let rules = self.denied.insert(HostList::default());
+                add_host_rules(List::Denied, entry, rules)?;
+            }
             RequirementKey::Domains => self.set_domains(entry)?,
             RequirementKey::AllowUnixSockets => self.sockets = Some(socket_rules(entry)?),
             RequirementKey::UnixSockets => self.set_sockets(entry)?,
@@ -213,7 +215,7 @@ impl Requirements {
     fn apply_lists(&self, network: &mut Network, access: SandboxAccess) -> Constraints {
         let full = access == SandboxAccess::Full;
         let pinned = self.only_managed || (full && self.allowed.is_some());
-        let nothing = Vec::new();
+        let nothing = HostList::default();
         let managed_allowed = if self.only_managed {
             Some(self.allowed.as_ref().unwrap_or(&nothing))
         } else {
@@ -222,9 +224,9 @@ impl Requirements {
         network.pinned = pinned;
         network.ignored = merge(managed_allowed, &mut network.allowed, pinned);
         merge(self.denied.as_ref(), &mut network.denied, full);
-        let limit = |managed: Option<&Vec<Rule>>, closed| {
+        let limit = |managed: Option<&HostList>, closed| {
             managed.map(|rules| HostLimit {
-                patterns: rules.iter().map(|rule| rule.pattern.clone()).collect(),
+                patterns: rules.iter().map(|rule| rule.pattern).collect(),
                 expansion: if closed {
                     Expansion::Closed
                 } else {
@@ -261,20 +263,15 @@ impl Requirements {
 }
 
 /// Puts the managed entries before the user's, or in their place. Returns how many of the user's have no effect.
-fn merge(managed: Option<&Vec<Rule>>, rules: &mut Vec<Rule>, closed: bool) -> usize {
+fn merge(managed: Option<&HostList>, rules: &mut HostList, closed: bool) -> usize {
     let Some(managed) = managed else {
         return 0;
     };
     let own = std::mem::replace(rules, managed.clone());
-    let known: std::collections::BTreeSet<&HostPattern> =
-        managed.iter().map(|rule| &rule.pattern).collect();
-    let mut added: Vec<Rule> = own
-        .into_iter()
-        .filter(|rule| !known.contains(&rule.pattern))
-        .collect();
+    let added = own.iter().filter(|rule| !managed.contains(&rule.pattern));
     if closed {
-        return added.len();
+        return added.count();
     }
-    rules.append(&mut added);
+    rules.extend(added);
     0
 }

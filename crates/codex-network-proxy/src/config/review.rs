@@ -4,7 +4,7 @@
 //! can never match, entries without effect, and entries that open more than a name. It changes nothing, and nothing here
 //! is an error.
 
-use codex_network_policy::{AddressClass, Host, HostPattern, Mode, Origin, PatternSet, Rule};
+use codex_network_policy::{AddressClass, Host, HostPattern, Mode, Origin, Rule};
 
 use super::keys::NetworkKey;
 use super::loaded::LoadedConfig;
@@ -29,12 +29,12 @@ impl LoadedConfig {
         if self.disabled.is_some() {
             return remarks;
         }
-        let denied = PatternSet::compile(self.rules.denied.iter().map(|rule| &rule.pattern));
+        let denied = self.rules.denied.patterns();
         let shadowed = self.rules.allowed.iter().filter_map(|rule| {
             let by = denied.find_cover(&rule.pattern)?;
             let by = self.rules.denied.get(by.index())?;
             Some(about(
-                rule,
+                &rule,
                 format!(
                     "is never allowed: `{}` ({}) denies it",
                     by.pattern, by.origin
@@ -45,10 +45,19 @@ impl LoadedConfig {
         let lists = self.rules.allowed.iter().chain(&self.rules.denied);
         let never = lists
             .filter(|rule| can_match_nothing(&rule.pattern))
-            .map(|rule| about(rule, "can never match: no name that long exists".to_owned()));
+            .map(|rule| {
+                about(
+                    &rule,
+                    "can never match: no name that long exists".to_owned(),
+                )
+            });
         remarks.extend(never.take(MOST));
         if !self.rules.allow_local_binding {
-            let local = self.rules.allowed.iter().filter_map(local_remark);
+            let local = self
+                .rules
+                .allowed
+                .iter()
+                .filter_map(|rule| local_remark(&rule));
             remarks.extend(local.take(MOST));
         }
         remarks.extend(self.review_settings());

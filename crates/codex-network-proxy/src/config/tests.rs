@@ -201,8 +201,7 @@ fn load(
             file,
         });
     }
-    layers.layers.sort_by_key(|layer| layer.kind);
-    assembly::from_layers(&layers, overrides, sockets)
+    assembly::from_documents(&layers.parse()?, overrides, sockets)
 }
 
 /// One user's file and nothing else.

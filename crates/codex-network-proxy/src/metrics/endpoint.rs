@@ -1,6 +1,6 @@
 //! Where metrics are served.
 //!
-//! [`MetricsEndpoint`] is a unix socket that only its owner can connect to, or an address that wants a token. Binding makes
+//! [`MetricsEndpoint`] is a unix socket that only its owner can connect to, an address that wants a token, or one for probes. Binding makes
 //! a [`Bound`]; a socket is put in its place with its final mode, so that nobody can connect in between. Nothing is served here.
 
 use std::fmt;
@@ -20,6 +20,8 @@ pub enum MetricsEndpoint {
     UnixSocket(PathBuf),
     /// An address, for who shows the token. What is sent is not encrypted.
     Address(SocketAddr, BearerToken),
+    /// An address that answers `/healthz` and `/readyz` and nothing else, to whoever asks.
+    Probes(SocketAddr),
 }
 
 impl MetricsEndpoint {
@@ -27,7 +29,10 @@ impl MetricsEndpoint {
     pub(crate) fn bind(&self) -> io::Result<Bound> {
         match self {
             Self::UnixSocket(path) => bind_socket(path),
-            Self::Address(address, token) => bind_address(*address, token.clone()),
+            Self::Address(address, token) => {
+                Ok(Bound::Address(bind_address(*address)?, token.clone()))
+            }
+            Self::Probes(address) => Ok(Bound::Probes(bind_address(*address)?)),
         }
     }
 }
@@ -36,16 +41,15 @@ impl fmt::Display for MetricsEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnixSocket(path) => path.display().fmt(f),
-            Self::Address(address, _) => address.fmt(f),
+            Self::Address(address, _) | Self::Probes(address) => address.fmt(f),
         }
     }
 }
 
-fn bind_address(address: SocketAddr, token: BearerToken) -> io::Result<Bound> {
+fn bind_address(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    Ok(Bound::Address(listener, token))
+    tokio::net::TcpListener::from_std(listener)
 }
 
 #[cfg(unix)]

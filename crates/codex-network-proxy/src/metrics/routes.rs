@@ -11,6 +11,18 @@ use http_body_util::Full;
 use super::token::BearerToken;
 use super::{CONTENT_TYPE as OPEN_METRICS, Metrics};
 
+/// Who may ask at an endpoint, and for what.
+#[derive(Clone, Debug)]
+pub(super) enum Access {
+    /// Its owner, as the system sees to, for everything.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only unix has the socket"))]
+    Owner,
+    /// Who shows the token, for everything; anybody for what is not guarded.
+    Token(BearerToken),
+    /// Anybody, for what is not guarded. Nothing else is there.
+    Probes,
+}
+
 /// One path.
 struct Route {
     path: &'static str,
@@ -26,20 +38,48 @@ struct Page {
     text: String,
 }
 
-const ROUTES: [Route; 1] = [Route {
-    path: "/metrics",
-    guarded: true,
-    answer: |metrics| Page {
-        status: StatusCode::OK,
-        content_type: OPEN_METRICS,
-        text: metrics.to_string(),
+const ROUTES: [Route; 3] = [
+    Route {
+        path: "/metrics",
+        guarded: true,
+        answer: |metrics| Page {
+            status: StatusCode::OK,
+            content_type: OPEN_METRICS,
+            text: metrics.to_string(),
+        },
     },
-}];
+    // Probes of kubelets and balancers cannot hold a secret, and these two say one word each.
+    Route {
+        path: "/healthz",
+        guarded: false,
+        answer: |_| Page {
+            status: StatusCode::OK,
+            content_type: "text/plain",
+            text: "alive\n".to_owned(),
+        },
+    },
+    Route {
+        path: "/readyz",
+        guarded: false,
+        answer: |metrics| {
+            let (status, text) = if metrics.is_ready() {
+                (StatusCode::OK, "ready\n")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            };
+            Page {
+                status,
+                content_type: "text/plain",
+                text: text.to_owned(),
+            }
+        },
+    },
+];
 
-/// The answer to a request. `token` is what it must show, if anything.
+/// The answer to a request.
 pub(super) fn answer<B>(
     metrics: &Metrics,
-    token: Option<&BearerToken>,
+    access: &Access,
     request: &Request<B>,
 ) -> Response<Full<Bytes>> {
     let route = ROUTES
@@ -47,6 +87,14 @@ pub(super) fn answer<B>(
         .find(|route| route.path == request.uri().path());
     // Who has no token learns nothing, not even which paths there are.
     let guarded = route.is_none_or(|route| route.guarded);
+    let route = match access {
+        Access::Probes => route.filter(|route| !route.guarded),
+        Access::Owner | Access::Token(_) => route,
+    };
+    let token = match access {
+        Access::Token(token) => Some(token),
+        Access::Owner | Access::Probes => None,
+    };
     if guarded && token.is_some_and(|token| !token.is_in(request.headers())) {
         let mut response = plain(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
         let challenge = HeaderValue::from_static("Bearer");

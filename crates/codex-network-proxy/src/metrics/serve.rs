@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::routes::Access;
 #[cfg(unix)]
 use super::socket_file::SocketFile;
 use super::token::BearerToken;
@@ -38,6 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) enum Bound {
     Address(tokio::net::TcpListener, BearerToken),
+    Probes(tokio::net::TcpListener),
     #[cfg(unix)]
     Socket(tokio::net::UnixListener, SocketFile),
 }
@@ -50,7 +52,9 @@ impl Bound {
     /// Tells the gate, so that nobody reaches it through the proxy.
     pub(crate) fn hide_from(&self, gate: &Gate) -> io::Result<()> {
         match self {
-            Self::Address(listener, _) => gate.add_listener(listener.local_addr()?),
+            Self::Address(listener, _) | Self::Probes(listener) => {
+                gate.add_listener(listener.local_addr()?);
+            }
             #[cfg(unix)]
             Self::Socket(_, file) => gate.add_socket_listener(file.path().to_owned()),
         }
@@ -60,7 +64,7 @@ impl Bound {
     /// Where it is, in words for the log.
     pub(crate) fn place(&self) -> String {
         match self {
-            Self::Address(listener, _) => listener
+            Self::Address(listener, _) | Self::Probes(listener) => listener
                 .local_addr()
                 .map_or_else(|_| String::new(), |address| format!("http://{address}")),
             #[cfg(unix)]
@@ -68,23 +72,33 @@ impl Bound {
         }
     }
 
-    /// Serves until `draining` becomes true.
-    pub(crate) async fn run(self, metrics: Metrics, mut draining: watch::Receiver<bool>) {
+    /// Serves until `doors` are closed: while open connections finish, a balancer still asks, and hears that no new client
+    /// is welcome.
+    pub(crate) async fn run(
+        self,
+        metrics: Metrics,
+        mut draining: watch::Receiver<bool>,
+        doors: Arc<watch::Sender<()>>,
+    ) {
         let slots = Arc::new(Semaphore::new(SCRAPERS));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 biased;
+                () = doors.closed() => break,
                 // The handle that could say more is gone, or has said it.
-                _ = draining.wait_for(|draining| *draining) => break,
+                _ = draining.wait_for(|draining| *draining), if metrics.is_ready() => {
+                    metrics.withdraw();
+                    continue;
+                }
                 Some(_) = connections.join_next() => continue,
                 accepted = self.accept(&slots) => accepted,
             };
             match accepted {
                 Ok((stream, slot)) => {
-                    let (metrics, token) = (metrics.clone(), self.token());
+                    let (metrics, access) = (metrics.clone(), self.access());
                     connections.spawn(async move {
-                        let served = timeout(CONNECTION, serve(stream, metrics, token));
+                        let served = timeout(CONNECTION, serve(stream, metrics, access));
                         let _ = served.await;
                         drop(slot);
                     });
@@ -97,11 +111,12 @@ impl Bound {
         }
     }
 
-    fn token(&self) -> Option<BearerToken> {
+    fn access(&self) -> Access {
         match self {
-            Self::Address(_, token) => Some(token.clone()),
+            Self::Address(_, token) => Access::Token(token.clone()),
+            Self::Probes(_) => Access::Probes,
             #[cfg(unix)]
-            Self::Socket(..) => None,
+            Self::Socket(..) => Access::Owner,
         }
     }
 
@@ -114,7 +129,9 @@ impl Bound {
             .await
             .map_err(io::Error::other)?;
         let stream: Box<dyn Stream> = match self {
-            Self::Address(listener, _) => Box::new(listener.accept().await?.0),
+            Self::Address(listener, _) | Self::Probes(listener) => {
+                Box::new(listener.accept().await?.0)
+            }
             #[cfg(unix)]
             Self::Socket(listener, _) => Box::new(listener.accept().await?.0),
         };
@@ -122,9 +139,9 @@ impl Bound {
     }
 }
 
-async fn serve(stream: Box<dyn Stream>, metrics: Metrics, token: Option<BearerToken>) {
+async fn serve(stream: Box<dyn Stream>, metrics: Metrics, access: Access) {
     let service = service_fn(move |request| {
-        let response = routes::answer(&metrics, token.as_ref(), &request);
+        let response = routes::answer(&metrics, &access, &request);
         async { Ok::<_, Infallible>(response) }
     });
     let served = hyper::server::conn::http1::Builder::new()

@@ -4,7 +4,7 @@
 //! [`NetworkProxy`] with its gate, bound to nothing yet unless it is built of a state. It starts no listener.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use codex_network_gate::{
     ParentProxies, Resolver, TrustRoots,
 };
 
+use super::inherited::Inherited;
 use super::{NetworkProxy, Reserved, bind};
 use crate::config::{
     Environment, ListenerAddresses, LoadedConfig, NetworkProxyConfig, Overrides, UnixSockets,
@@ -42,6 +43,7 @@ pub struct NetworkProxyBuilder {
     environment: Option<Environment>,
     intercept_always: bool,
     pub(super) metrics: Vec<MetricsEndpoint>,
+    inherited: Inherited,
 }
 
 /// Where the settings come from.
@@ -108,6 +110,22 @@ impl NetworkProxyBuilder {
     #[must_use]
     pub fn socks_addr(mut self, address: SocketAddr) -> Self {
         self.overrides.socks_addr = Some(address);
+        self
+    }
+
+    /// Listens for HTTP on this socket, which listens already, instead of binding an address; for the first run.
+    #[must_use]
+    pub fn http_listener(mut self, listener: TcpListener) -> Self {
+        self.overrides.http_addr = listener.local_addr().ok();
+        self.inherited.http = Some(Arc::new(listener));
+        self
+    }
+
+    /// Listens for SOCKS5 on this socket; see [`NetworkProxyBuilder::http_listener`].
+    #[must_use]
+    pub fn socks_listener(mut self, listener: TcpListener) -> Self {
+        self.overrides.socks_addr = listener.local_addr().ok();
+        self.inherited.socks = Some(Arc::new(listener));
         self
     }
 
@@ -239,6 +257,7 @@ impl NetworkProxyBuilder {
         let http_chosen = self.overrides.http_addr.is_none();
         let stays = self.stays;
         let metrics = std::mem::take(&mut self.metrics);
+        let inherited = std::mem::take(&mut self.inherited);
         let socks_chosen = self.overrides.socks_addr.is_none();
         let state = self.take_state()?;
         let config = state.in_force().config();
@@ -271,6 +290,7 @@ impl NetworkProxyBuilder {
         if chooses_ports && config.disabled.is_none() {
             proxy.reserve(http_chosen, socks_chosen)?;
         }
+        proxy.inherit(&inherited)?;
         Ok(proxy)
     }
 

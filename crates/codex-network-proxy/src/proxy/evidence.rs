@@ -26,12 +26,20 @@ impl NetworkProxy {
         Metrics::new(Arc::clone(&self.gate), Arc::clone(&self.meters))
     }
 
-    /// Binds the endpoints of the metrics and serves them.
+    /// Tells whoever asks `/readyz` at a metrics endpoint to send new clients elsewhere. Those that come are served all the
+    /// same; shutting down says it by itself.
+    pub fn withdraw(&self) {
+        self.metrics().withdraw();
+    }
+
+    /// Binds the endpoints of the metrics and serves them until the other ends of `doors` are dropped.
     pub(super) fn serve_metrics(
         &self,
         tasks: &mut JoinSet<()>,
         draining: &watch::Receiver<bool>,
+        doors: watch::Sender<()>,
     ) -> Result<(), Error> {
+        let doors = Arc::new(doors);
         for endpoint in &self.metrics {
             let bound = endpoint.bind().and_then(|bound| {
                 bound.hide_from(&self.gate)?;
@@ -42,7 +50,7 @@ impl NetworkProxy {
                 Error::new(ErrorKind::Evidence, message, error)
             })?;
             tracing::info!("metrics at {}", bound.place());
-            tasks.spawn(bound.run(self.metrics(), draining.clone()));
+            tasks.spawn(bound.run(self.metrics(), draining.clone(), Arc::clone(&doors)));
         }
         Ok(())
     }

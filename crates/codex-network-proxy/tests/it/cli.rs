@@ -14,6 +14,9 @@ mod evidence;
 #[cfg(target_os = "linux")]
 mod hardening;
 mod managed;
+#[cfg(unix)]
+mod restart;
+mod shipped;
 
 /// Told past the test runner, so that it is counted.
 fn skip(test: &str, why: &str) {

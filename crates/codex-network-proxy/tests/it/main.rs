@@ -16,6 +16,7 @@ mod http;
 mod intercept;
 mod load;
 mod metrics;
+mod names;
 mod parity;
 mod refusals;
 mod regressions;

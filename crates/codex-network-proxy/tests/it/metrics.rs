@@ -346,3 +346,63 @@ mod socket {
         assert!(world.audit.log().contains("it is a listener of this proxy"));
     }
 }
+
+#[tokio::test]
+async fn an_address_for_probes_has_no_metrics() {
+    let endpoint = MetricsEndpoint::Probes("127.0.0.1:0".parse().unwrap());
+    let world = Setup::usual().metrics(endpoint).start().await;
+    let mut wire = Wire::connect(place(&world)).await;
+    for (path, status) in [("/readyz", 200), ("/metrics", 404), ("/", 404)] {
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n"))
+            .await;
+        let answer = wire.message().await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn probes_need_no_token_and_hear_of_the_end_before_it_comes() {
+    let mut world = with_address().start().await;
+    let place = place(&world);
+    let probe = async |path: &str| {
+        let mut wire = Wire::connect(place).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n"))
+            .await;
+        let answer = wire.message().await;
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        format!("{} {text}", head.split(' ').nth(1).unwrap())
+    };
+    assert_eq!(probe("/healthz").await, "200 alive\n");
+    assert_eq!(probe("/readyz").await, "200 ready\n");
+
+    world.proxy.withdraw();
+    assert_eq!(probe("/healthz").await, "200 alive\n");
+    assert_eq!(probe("/readyz").await, "503 draining\n");
+
+    // While a connection is open the endpoint stays, and with the last one it ends.
+    let origin = Origin::start().await;
+    let mut client = world.http().await;
+    client
+        .send(format!(
+            "GET http://origin.test:{}/ HTTP/1.1\r\n\r\n",
+            origin.port
+        ))
+        .await;
+    let mut upstream = origin.accept().await;
+    upstream.head().await;
+    let handle = world.handle.take().unwrap();
+    let ended = tokio::spawn(handle.shutdown());
+    assert_eq!(probe("/readyz").await, "503 draining\n");
+    upstream
+        .send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    assert!(client.message().await.starts_with("HTTP/1.1 200 OK\r\n"));
+    crate::harness::within("the end", ended)
+        .await
+        .unwrap()
+        .unwrap();
+    tokio::net::TcpStream::connect(place).await.unwrap_err();
+}

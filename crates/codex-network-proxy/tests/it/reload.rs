@@ -96,7 +96,7 @@ impl Watched {
     async fn allows(&mut self, hosts: &[&str]) {
         let wanted = hosts.to_vec();
         self.until(&format!("{hosts:?}"), move |status| {
-            status.config.settings.allowed_domains == wanted && status.failure.is_none()
+            status.config.full_settings().allowed_domains == wanted && status.failure.is_none()
         })
         .await;
         for host in ["a.test", "b.test"] {

@@ -136,7 +136,7 @@ fn settings_of_an_embedder_become_rules() {
     };
     let loaded = LoadedConfig::from_config(config, &overrides, UnixSockets::Supported).unwrap();
     assert_eq!(
-        loaded.settings,
+        loaded.full_settings(),
         NetworkProxySettings {
             allowed_domains: vec!["example.com".to_owned()],
             denied_domains: vec!["b.com".to_owned()],

@@ -192,7 +192,14 @@ fn a_hundred_thousand_patterns_are_read() {
     }
     let loaded = load_text(&text, &Overrides::default(), UnixSockets::Unsupported).unwrap();
     assert_eq!(
-        loaded.rules.denied.last().unwrap().origin.to_string(),
+        loaded
+            .rules
+            .denied
+            .iter()
+            .next_back()
+            .unwrap()
+            .origin
+            .to_string(),
         "config.toml:100006"
     );
     assert_eq!(

@@ -25,8 +25,8 @@ async fn what_the_reloader_has_comes_into_force_without_being_asked_for() {
     let mut status = shared.proxy.policy_status();
     assert!(shared.permits("a.test").await);
     shared.reloader.will(allowing(&["b.test"]));
-    let taken_up =
-        status.wait_for(|status| status.config.settings.allowed_domains == ["b.test".to_owned()]);
+    let taken_up = status
+        .wait_for(|status| status.config.full_settings().allowed_domains == ["b.test".to_owned()]);
     drop(within("another configuration", taken_up).await.unwrap());
     assert!(shared.permits("b.test").await);
     assert!(!shared.permits("a.test").await);

@@ -90,7 +90,8 @@ fn policy() -> Policy {
         allowed: vec![Rule {
             pattern: HostPattern::parse("**.origin.test").unwrap(),
             origin: Written::flag("test"),
-        }],
+        }]
+        .into(),
         tls: TlsRules {
             interception: Interception::WhenLimited,
             ..TlsRules::default()

@@ -118,10 +118,11 @@ async fn a_hundred_thousand_patterns_delay_nobody() {
         .until("the new list", |status| {
             status
                 .config
-                .settings
-                .denied_domains
-                .last()
-                .is_some_and(|last| *last == last_pattern)
+                .rules
+                .denied
+                .iter()
+                .next_back()
+                .is_some_and(|last| last.pattern.to_string() == last_pattern)
         })
         .await;
     let taken = changed.elapsed();
