@@ -7,6 +7,7 @@ use std::sync::Arc;
 use codex_network_policy::Policy;
 
 use crate::decider::{NetworkPolicyDecider, SharedDecider};
+use crate::evidence::AuditLogHealth;
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::resolve::{Resolver, SystemResolver};
@@ -22,6 +23,7 @@ pub struct GateBuilder {
     parents: ParentProxies,
     limits: Limits,
     roots: TrustRoots,
+    audit_log: Arc<AuditLogHealth>,
 }
 
 impl GateBuilder {
@@ -33,6 +35,7 @@ impl GateBuilder {
             parents: ParentProxies::default(),
             limits: Limits::default(),
             roots: TrustRoots::default(),
+            audit_log: Arc::default(),
         }
     }
 
@@ -71,6 +74,13 @@ impl GateBuilder {
         self
     }
 
+    /// Heeds whether this audit log can be written, where the policy requires one. By default there is none.
+    #[must_use]
+    pub fn audit_log(mut self, health: Arc<AuditLogHealth>) -> Self {
+        self.audit_log = health;
+        self
+    }
+
     /// The gate, with the policy in force as generation 1.
     #[must_use]
     pub fn build(self) -> Gate {
@@ -81,6 +91,7 @@ impl GateBuilder {
             self.parents,
             self.limits,
             self.roots,
+            self.audit_log,
         )
     }
 }

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use crate::meter::GateMeters;
 
 mod event;
+mod health;
 mod history;
 mod outcome;
 
 pub(crate) use event::is_audited;
+pub use event::{AUDIT_TARGET, record_audit_loss};
+pub use health::AuditLogHealth;
 use history::History;
 pub use history::{BlockedRequest, BlockedRequestArgs};
 pub(crate) use outcome::{Connected, Facts, Outcome, UNIX_SOCKET_HOST};

@@ -16,7 +16,7 @@ use codex_network_policy::{
 };
 
 use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
-use crate::evidence::{self, BlockedRequest, Evidence, Outcome, Pending};
+use crate::evidence::{self, AuditLogHealth, BlockedRequest, Evidence, Outcome, Pending};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::meter::GateMeters;
@@ -53,6 +53,7 @@ pub struct Gate {
     limits: Arc<Limits>,
     listeners: Arc<Listeners>,
     meters: Arc<GateMeters>,
+    audit_log: Arc<AuditLogHealth>,
 }
 
 /// What a judgement came to: the way out, or why there is none.
@@ -97,6 +98,7 @@ impl Gate {
         parents: ParentProxies,
         limits: Limits,
         roots: TrustRoots,
+        audit_log: Arc<AuditLogHealth>,
     ) -> Self {
         let limits = Arc::new(limits);
         let meters: Arc<GateMeters> = Arc::default();
@@ -122,6 +124,7 @@ impl Gate {
             limits,
             listeners,
             meters,
+            audit_log,
         }
     }
 
@@ -136,7 +139,10 @@ impl Gate {
         let snapshot = self.store.current();
         let mut approved = false;
         let mut pending = self.evidence.begin(access.facts());
-        let judged = self.judge(&snapshot, &access, &mut approved).await;
+        let judged = match self.audited(&snapshot.policy) {
+            Ok(()) => self.judge(&snapshot, &access, &mut approved).await,
+            Err(refused) => Err(refused),
+        };
         match judged {
             Ok(route) => {
                 pending.record(&Outcome {
@@ -162,11 +168,16 @@ impl Gate {
     /// The [`Denial`], recorded with the address that the client announced.
     pub fn authorize_association(&self, access: &Access<'_>) -> Result<(), Denial> {
         let snapshot = self.store.current();
-        match snapshot.policy.door(access.protocol) {
-            Ok(()) => Ok(()),
+        let open = match snapshot.policy.door(access.protocol) {
+            Ok(()) => self.audited(&snapshot.policy),
             Err(reason) => {
                 let source = rule_source(&reason, &access.target);
-                let refused = Refused::by_policy(reason, source);
+                Err(Refused::by_policy(reason, source))
+            }
+        };
+        match open {
+            Ok(()) => Ok(()),
+            Err(refused) => {
                 let pending = self.evidence.begin(access.facts());
                 Err(self.refuse(&snapshot.policy, pending, access, refused))
             }
@@ -179,6 +190,18 @@ impl Gate {
         let snapshot = self.store.current();
         let pending = self.evidence.begin(access.facts());
         self.refuse(&snapshot.policy, pending, access, refused)
+    }
+
+    /// Where the policy wants an audit log, nothing is let through that it could not tell of. A disabled proxy has nothing
+    /// to tell.
+    fn audited(&self, policy: &Policy) -> Result<(), Refused> {
+        if policy.requires_audit_log() && policy.enabled() && !self.audit_log.is_kept() {
+            return Err(Refused::by_policy(
+                Reason::AuditUnavailable,
+                Source::ProxyState,
+            ));
+        }
+        Ok(())
     }
 
     fn asks_decider(&self) -> bool {
@@ -494,7 +517,9 @@ fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
 fn rule_source(reason: &Reason, target: &Target) -> Source {
     match reason {
         Reason::MethodNotAllowed | Reason::MitmRequired => Source::ModeGuard,
-        Reason::ProxyDisabled | Reason::UnixSocketUnsupported => Source::ProxyState,
+        Reason::ProxyDisabled | Reason::UnixSocketUnsupported | Reason::AuditUnavailable => {
+            Source::ProxyState
+        }
         Reason::NotAllowed if matches!(target, Target::Unix(_)) => Source::ProxyState,
         Reason::NotAllowed
         | Reason::NotAllowedLocal

@@ -50,7 +50,9 @@ pub use decider::{
     NetworkPolicyRequest, NetworkPolicyRequestArgs, NetworkProtocol,
 };
 pub use error::{TlsFailure, UpstreamError, chain};
-pub use evidence::{BlockedRequest, BlockedRequestArgs};
+pub use evidence::{
+    AUDIT_TARGET, AuditLogHealth, BlockedRequest, BlockedRequestArgs, record_audit_loss,
+};
 pub use fingerprint::Fingerprint;
 pub use gate::{
     Access, Breach, ClientHello, Denial, Explained, Explanation, Gate, HelloName, Help,

@@ -45,6 +45,7 @@ pub struct Policy {
     origins: Origins,
     sockets: SocketRules,
     tls: TlsRules,
+    requires_audit_log: bool,
     hides_details: bool,
 }
 
@@ -61,6 +62,7 @@ impl Policy {
             denied,
             sockets,
             tls,
+            requires_audit_log,
             hides_details,
         } = rules;
         Policy {
@@ -74,6 +76,7 @@ impl Policy {
             origins: Origins::collect(denied.iter().chain(&allowed).map(|rule| &rule.origin)),
             sockets,
             tls,
+            requires_audit_log,
             hides_details,
         }
     }
@@ -194,6 +197,11 @@ impl Policy {
     /// What is said about TLS inside of tunnels.
     pub fn tls_rules(&self) -> TlsRules {
         self.tls
+    }
+
+    /// Whether everything is refused while no audit log can be written.
+    pub fn requires_audit_log(&self) -> bool {
+        self.requires_audit_log
     }
 
     /// Whether a refused client is told no more than the reason.
