@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::step::{Steps, cargo};
-use crate::{budget, tidy};
+use crate::{budget, fuzz, tidy};
 
 const CLIPPY: [&str; 6] = [
     "clippy",
@@ -50,6 +50,7 @@ pub(crate) fn ci(root: &Path) -> bool {
         "--lib",
     ];
     steps.cargo("library without features", &library, &[]);
+    steps.check("fuzz targets", fuzz::smoke);
     if has_cargo_deny(root) {
         steps.cargo(
             "dependencies",

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | ci | tidy`.
+//! The developer's commands: `cargo xtask check | ci | tidy | fuzz | defences`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
 //! compiler cannot hold, `tidy` holds. Nothing here ships, and nothing here is needed to build or use the proxy.
@@ -11,6 +11,8 @@
 
 mod budget;
 mod ci;
+mod defences;
+mod fuzz;
 mod step;
 mod tidy;
 
@@ -26,6 +28,9 @@ Commands:
           without default features, dependency bans, budgets, the release binary
   tidy    Floors between modules, counts that keep the gate the only way out, house indicators,
           machine paths, links between documents
+  fuzz    All targets of fuzz/, ten minutes each; `fuzz TARGET [SECONDS]` one of them; `fuzz smoke`
+          the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
+  defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
   help    This text
 
 Exit codes: 0 all good, 1 a step failed, 2 bad usage.
@@ -39,6 +44,18 @@ fn main() -> ExitCode {
         ["check"] => ci::check(&root),
         ["ci"] => ci::ci(&root),
         ["tidy"] => tidy::run(&root),
+        ["defences"] => defences::run(&root, None),
+        ["defences", row] => defences::run(&root, Some(row)),
+        ["fuzz", words @ ..] => match fuzz::run(&root, words) {
+            Some(good) => good,
+            None => {
+                let targets = fuzz::TARGETS.join(", ");
+                eprintln!(
+                    "error: `fuzz` takes `smoke`, `minimise`, or a target and seconds ({targets})\n\n{HELP}"
+                );
+                return ExitCode::from(2);
+            }
+        },
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

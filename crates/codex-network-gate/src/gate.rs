@@ -360,11 +360,19 @@ impl Gate {
 
     /// Judges the addresses of a permitted host: one that may not be dialled suffices to refuse them all.
     fn admit(&self, policy: &Policy, host: &Host, route: &Route) -> Result<(), Refused> {
-        let addresses: Vec<IpAddr> = route.addresses().map(|address| address.ip()).collect();
+        let one;
+        let addresses: &[IpAddr] = match route {
+            Route::Address(address) => {
+                one = [address.ip()];
+                &one
+            }
+            Route::Addresses { addresses, .. } => addresses,
+            Route::Parent(_) | Route::Socket { .. } => &[],
+        };
         let own_listener = route
             .addresses()
             .any(|address| self.listeners.contain(address));
-        if own_listener || policy.admit(host, &addresses).is_err() {
+        if own_listener || policy.admit(host, addresses).is_err() {
             return Err(Refused {
                 own_listener,
                 ..Refused::by_policy(Reason::NotAllowedLocal, Source::BaselinePolicy)

@@ -41,6 +41,8 @@ mod permit;
 mod resolve;
 mod roots;
 mod route;
+#[cfg(target_os = "linux")]
+mod splice;
 mod store;
 mod upstream;
 
@@ -67,5 +69,7 @@ pub use permit::Permit;
 pub use resolve::{Resolver, SystemResolver};
 pub use roots::TrustRoots;
 pub use route::ParentProxies;
+#[cfg(target_os = "linux")]
+pub use splice::{Pipe, Socket};
 pub use store::{PolicyStore, Snapshot};
 pub use upstream::{Connection, Datagrams, HttpOffer, Upstream};

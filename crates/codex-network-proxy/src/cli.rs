@@ -30,6 +30,7 @@ mod output;
 mod policy;
 mod run;
 mod running;
+mod runtime;
 mod schema;
 mod serve;
 mod shell;

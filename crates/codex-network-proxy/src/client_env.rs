@@ -68,6 +68,8 @@ pub const TRUST_ENV_KEYS: &[&str] = &[
 const EXPORTED_TRUST_KEYS: &[&str] = &[
     "SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
+    // An npm whose own configuration names a `cafile` trusts nobody else, Node's variable or not.
+    "npm_config_cafile",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",

@@ -88,6 +88,18 @@ impl LoadedConfig {
         Ok(config)
     }
 
+    /// As [`LoadedConfig::from_files`], of texts that stand for the files.
+    #[cfg(fuzzing)]
+    pub(crate) fn from_texts(
+        texts: &[(LayerKind, &str)],
+        requirements: Option<&str>,
+        overrides: &Overrides,
+        sockets: UnixSockets,
+    ) -> Result<Self, ConfigError> {
+        let layers = Layers::of_texts(texts, requirements, &overrides.settings)?;
+        assembly::from_layers(&layers, overrides, sockets)
+    }
+
     /// Takes the settings of an embedder; no file is read. `config_file`, `settings` and `profile` of the overrides play
     /// no part.
     ///

@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use codex_network_gate::{
@@ -15,7 +14,6 @@ use codex_network_gate::{
 use http::header::{AUTHORIZATION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 
 mod arriving;
 pub(crate) mod body;
@@ -31,7 +29,7 @@ use crate::meters::Meters;
 use body::{Body, ResponseBody};
 pub(crate) use failure::ExchangeError;
 use line::{Line, Unanswered};
-use pool::{GiveBack, Key, Pool};
+use pool::{GiveBack, Key, Pool, Shelf};
 use refusal::Reader;
 use request_body::{Expectation, RequestBody};
 pub(crate) use switched::{Switched, into_stream};
@@ -150,7 +148,8 @@ impl Exchange {
             certificate: secured.certificate(),
         };
         let line = self.line(tunnel, secured).await?;
-        self.pool.put(Key::of(tunnel, offer), line);
+        let shelf = self.pool.shelf(&Key::of(tunnel, offer));
+        self.pool.put(&shelf, line);
         Ok(prepared)
     }
 
@@ -167,7 +166,6 @@ impl Exchange {
         parts.version = Version::HTTP_11;
         let mut request = Request::from_parts(parts, ());
         let expectation = Expectation::of(&mut request);
-        let progress = Arc::new(AtomicBool::new(false));
         let limits = self.gate.limits();
         let body = RequestBody::new(
             incoming,
@@ -175,8 +173,8 @@ impl Exchange {
             expectation
                 .as_ref()
                 .map(|expectation| expectation.gate(limits.expect_continue)),
-            Arc::clone(&progress),
         );
+        let progress = body.progress();
         let mut request = request.map(|()| body);
 
         if permit.wants_absolute_form() {
@@ -184,17 +182,22 @@ impl Exchange {
         }
         // Only HTTP/1.1 can be left by an upgrade.
         let offer = if upgrade { HttpOffer::Http1 } else { offer };
-        let key = Key::of(permit, offer);
+        let shelf = self.pool.shelf(&Key::of(permit, offer));
         let shared =
             !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
-        if shared && let Some((mut line, rested)) = self.kept(&key, permit).await {
+        if shared && let Some((mut line, rested)) = self.kept(&shelf, permit).await {
             self.pool.meters().reused.increment();
             // Origins close connections after one answer, or that rest; those in use need no copy of the request.
             let in_use = line.proven && rested < AT_REST;
             line.proven = true;
             let again = if in_use { None } else { repeatable(&request) };
-            match self.send(&mut line, request, &progress).await {
-                Ok(response) => return Ok(self.received(response, expectation, Some((key, line)))),
+            match line
+                .send(request, limits.response_head, progress.clone())
+                .await
+            {
+                Ok(response) => {
+                    return Ok(self.received(response, expectation, Some((shelf, line))));
+                }
                 Err(Unanswered {
                     unsent: Some(unsent),
                     ..
@@ -211,11 +214,14 @@ impl Exchange {
         self.pool.meters().opened.increment();
         let mut line = self.open(permit, offer).await?;
         if shared && let Some(line) = line.share() {
-            self.pool.put(key.clone(), line);
+            self.pool.put(&shelf, line);
         }
-        match self.send(&mut line, request, &progress).await {
+        match line
+            .send(request, limits.response_head, progress.clone())
+            .await
+        {
             Ok(response) => {
-                let kept = shared.then_some((key, line));
+                let kept = shared.then_some((shelf, line));
                 Ok(self.received(response, expectation, kept))
             }
             Err(Unanswered { error, .. }) => Err(error),
@@ -223,9 +229,9 @@ impl Exchange {
     }
 
     /// A kept connection that is ready, over an address that this permit admits, and how long nobody has used it.
-    async fn kept(&self, key: &Key, permit: &Permit) -> Option<(Line, Duration)> {
+    async fn kept(&self, shelf: &Shelf, permit: &Permit) -> Option<(Line, Duration)> {
         loop {
-            let (mut line, rested) = self.pool.take(key)?;
+            let (mut line, rested) = self.pool.take(shelf)?;
             // It may just have finished its last answer. One that is still busy is not worth waiting for.
             if is_admitted(&line, permit) && line.is_ready_within(READY_WAIT).await {
                 return Some((line, rested));
@@ -263,34 +269,11 @@ impl Exchange {
         Line::open(connection, peer, self.gate.limits()).await
     }
 
-    async fn send(
-        &self,
-        line: &mut Line,
-        request: Request<RequestBody>,
-        progress: &AtomicBool,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let limit = self.gate.limits().response_head;
-        let mut sending = std::pin::pin!(line.send(request));
-        loop {
-            match timeout(limit, sending.as_mut()).await {
-                Ok(answer) => return answer,
-                // A long upload is no silence.
-                Err(_) if progress.swap(false, Ordering::Relaxed) => {}
-                Err(_) => {
-                    return Err(Unanswered {
-                        error: ExchangeError::Timeout,
-                        unsent: None,
-                    });
-                }
-            }
-        }
-    }
-
     fn received(
         &self,
         response: Response<Incoming>,
         expectation: Option<Expectation>,
-        kept: Option<(Key, Line)>,
+        kept: Option<(Arc<Shelf>, Line)>,
     ) -> Response<Body> {
         if let Some(expectation) = expectation {
             expectation.answered();
@@ -303,7 +286,7 @@ impl Exchange {
         let kept = kept
             .filter(|_| !headers::authenticates_connection(response.headers(), &WWW_AUTHENTICATE));
         response.map(|incoming| {
-            let give_back = kept.map(|(key, line)| GiveBack::new(pool, key, line));
+            let give_back = kept.map(|(shelf, line)| GiveBack::new(pool, shelf, line));
             Body::upstream(ResponseBody::new(incoming, idle, give_back))
         })
     }

@@ -24,6 +24,7 @@ use crate::patience::Patient;
 use crate::watch::Watch;
 
 mod distrust;
+mod leftovers;
 mod serve;
 mod session;
 

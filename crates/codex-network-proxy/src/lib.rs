@@ -31,8 +31,13 @@
 pub mod authority;
 pub mod client_env;
 pub mod config;
+mod deadline;
+mod drain;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod intercept;
 mod listener;

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::drain;
 use crate::meters::ListenerMeters;
 
 pub(crate) mod http;
@@ -79,7 +80,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = began_draining(&mut draining) => break,
+                () = drain::began(&mut draining) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &slots) => accepted,
             };
@@ -115,11 +116,6 @@ impl Listener {
             connections.shutdown().await;
         }
     }
-}
-
-/// Returns when draining began, or when nobody is left to say so.
-pub(crate) async fn began_draining(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 type Slot = tokio::sync::OwnedSemaphorePermit;

@@ -1,8 +1,9 @@
 //! Bytes both ways between two streams, until both have ended.
 //!
 //! [`Relay`] keeps half-closes exact: one side's end of stream becomes the other side's, and the other
-//! direction goes on. A buffer is held only while bytes are in flight, so that an idle tunnel costs no buffer.
-//! It deliberately does not look at the bytes, and knows no policy.
+//! direction goes on. A buffer is held only while bytes are in flight, so that an idle tunnel costs no buffer. On Linux
+//! bulk between two bare sockets does not even pass through a buffer (`splice`). It deliberately does not look at the
+//! bytes, and knows no policy.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,8 +12,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(target_os = "linux")]
+use codex_network_gate::Socket;
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
+
+#[cfg(target_os = "linux")]
+mod splice;
+mod stream;
+
+#[cfg(target_os = "linux")]
+use splice::{BorrowedPipe, Bulk};
+pub(crate) use stream::Stream;
 
 /// Size of a buffer. Large enough for bulk transfers to amortise their system calls.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -58,11 +69,7 @@ pub(crate) struct Relay<D, U> {
     half_closed: Duration,
 }
 
-impl<D, U> Relay<D, U>
-where
-    D: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<D: Stream, U: Stream> Relay<D, U> {
     /// Relays. `early` came from downstream already and goes upstream first; without traffic for `idle` the
     /// relay ends with an error of kind [`io::ErrorKind::TimedOut`]; with one direction ended, without traffic for
     /// `half_closed`.
@@ -77,7 +84,7 @@ where
             downstream,
             upstream,
             up: Direction::starting_with(early),
-            down: Direction::Reading,
+            down: Direction::new(Step::Reading),
             idle: idle.map(Idle::new),
             half_closed,
         }
@@ -97,11 +104,7 @@ where
     }
 }
 
-impl<D, U> Future for Relay<D, U>
-where
-    D: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<D: Stream, U: Stream> Future for Relay<D, U> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -131,9 +134,17 @@ where
     }
 }
 
+/// One way through the relay.
+#[derive(Debug)]
+struct Direction {
+    step: Step,
+    #[cfg(target_os = "linux")]
+    bulk: Bulk,
+}
+
 /// What one direction is about to do.
 #[derive(Debug)]
-enum Direction {
+enum Step {
     Reading,
     /// Bytes `from..to` of the buffer still have to be written.
     Writing {
@@ -143,45 +154,62 @@ enum Direction {
     },
     /// Everything is written; the writer may still hold some of it (TLS).
     Flushing,
+    /// Bytes go from socket to socket.
+    #[cfg(target_os = "linux")]
+    Splicing(BorrowedPipe),
     /// The reader has ended; the writer is to learn of it.
     ShuttingDown,
     Done,
 }
 
 impl Direction {
-    fn starting_with(early: &[u8]) -> Self {
-        if early.is_empty() {
-            return Self::Reading;
-        }
-        let buffer = Buffer(early.into());
-        Self::Writing {
-            to: buffer.0.len(),
-            from: 0,
-            buffer,
+    fn new(step: Step) -> Self {
+        Self {
+            step,
+            #[cfg(target_os = "linux")]
+            bulk: Bulk::Perhaps(0),
         }
     }
 
-    fn poll<R, W>(
+    fn starting_with(early: &[u8]) -> Self {
+        if early.is_empty() {
+            return Self::new(Step::Reading);
+        }
+        let buffer = Buffer(early.into());
+        Self::new(Step::Writing {
+            to: buffer.0.len(),
+            from: 0,
+            buffer,
+        })
+    }
+
+    fn poll<R: Stream, W: Stream>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
         moved: &mut bool,
-    ) -> Poll<io::Result<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<()>> {
         loop {
-            match self {
-                Self::Reading => {
+            match &mut self.step {
+                Step::Reading => {
+                    #[cfg(target_os = "linux")]
+                    if self.bulk == Bulk::Yes
+                        && let (Some(_), Some(_)) = (reader.socket(), writer.socket())
+                        && let Some(pipe) = BorrowedPipe::take()
+                    {
+                        self.step = Step::Splicing(pipe);
+                        continue;
+                    }
                     let mut buffer = Buffer::take();
                     let mut unfilled = ReadBuf::new(&mut buffer.0);
                     ready!(Pin::new(&mut *reader).poll_read(cx, &mut unfilled))?;
                     let to = unfilled.filled().len();
-                    *self = match to {
-                        0 => Self::ShuttingDown,
-                        _ => Self::Writing {
+                    #[cfg(target_os = "linux")]
+                    self.bulk.note(to);
+                    self.step = match to {
+                        0 => Step::ShuttingDown,
+                        _ => Step::Writing {
                             buffer,
                             from: 0,
                             to,
@@ -189,7 +217,7 @@ impl Direction {
                     };
                     *moved = true;
                 }
-                Self::Writing { buffer, from, to } => {
+                Step::Writing { buffer, from, to } => {
                     let unwritten = &buffer.0[*from..*to];
                     let written = ready!(Pin::new(&mut *writer).poll_write(cx, unwritten))?;
                     if written == 0 {
@@ -198,24 +226,78 @@ impl Direction {
                     *moved = true;
                     *from += written;
                     if from == to {
-                        *self = Self::Flushing;
+                        self.step = Step::Flushing;
                     }
                 }
-                Self::Flushing => {
+                Step::Flushing => {
                     ready!(Pin::new(&mut *writer).poll_flush(cx))?;
-                    *self = Self::Reading;
+                    self.step = Step::Reading;
                 }
-                Self::ShuttingDown => {
+                #[cfg(target_os = "linux")]
+                Step::Splicing(pipe) => {
+                    let (Some(from), Some(to)) = (reader.socket(), writer.socket()) else {
+                        return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                    };
+                    self.step = match poll_splice(cx, pipe, from, to, &mut self.bulk, moved) {
+                        Poll::Ready(next) => next?,
+                        // What is in the pipe stays in it; an empty one is for others to use.
+                        Poll::Pending if !pipe.is_empty() => return Poll::Pending,
+                        Poll::Pending => {
+                            self.step = Step::Reading;
+                            return Poll::Pending;
+                        }
+                    };
+                }
+                Step::ShuttingDown => {
                     match ready!(Pin::new(&mut *writer).poll_shutdown(cx)) {
                         // A peer that has closed already needs no telling.
                         Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                             return Poll::Ready(Err(error));
                         }
-                        Ok(()) | Err(_) => *self = Self::Done,
+                        Ok(()) | Err(_) => self.step = Step::Done,
                     }
                 }
-                Self::Done => return Poll::Ready(Ok(())),
+                Step::Done => return Poll::Ready(Ok(())),
             }
+        }
+    }
+}
+
+/// Moves bytes through the pipe until one of the sockets has no more, and says what is to be done then.
+#[cfg(target_os = "linux")]
+fn poll_splice(
+    cx: &mut Context<'_>,
+    pipe: &mut BorrowedPipe,
+    from: Socket<'_>,
+    to: Socket<'_>,
+    bulk: &mut Bulk,
+    moved: &mut bool,
+) -> Poll<io::Result<Step>> {
+    loop {
+        while !pipe.is_empty() {
+            if ready!(pipe.poll_drain(cx, to))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *moved = true;
+        }
+        if *bulk != Bulk::Yes {
+            return Poll::Ready(Ok(Step::Reading));
+        }
+        match ready!(pipe.poll_fill(cx, from)) {
+            Ok(0) => {
+                *moved = true;
+                return Poll::Ready(Ok(Step::ShuttingDown));
+            }
+            Ok(length) => {
+                *moved = true;
+                bulk.note(length);
+            }
+            // Nothing was taken from the socket, so that it can be read in the other way.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                *bulk = Bulk::Never;
+                return Poll::Ready(Ok(Step::Reading));
+            }
+            Err(error) => return Poll::Ready(Err(error)),
         }
     }
 }

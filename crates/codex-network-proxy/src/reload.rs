@@ -69,6 +69,8 @@ pub(crate) struct Reload {
 /// What a look at the files came to.
 enum Found {
     Same,
+    /// Not what they were at the last look, and perhaps not yet what they are to be.
+    Moving,
     Changed(Box<Changed>),
     Broken {
         message: String,
@@ -90,6 +92,8 @@ enum Next {
     Wait,
     /// Look again, for other places are watched now.
     Again,
+    /// Look again when the files have come to rest.
+    Settle,
     /// Try again after a while, although the files stay as they are.
     Retry,
 }
@@ -141,6 +145,11 @@ impl Reload {
                     (thorough, forced) = (true, false);
                     continue;
                 }
+                Next::Settle => {
+                    self.settle().await;
+                    (thorough, forced) = (true, false);
+                    continue;
+                }
                 Next::Retry => retry_at = Some(Instant::now() + RETRY),
             }
             look.reset_after(if self.watcher.hears_all() {
@@ -184,11 +193,13 @@ impl Reload {
             if thorough {
                 watcher.watch(looked.paths());
             }
-            let found = if forced || looked.is_outdated(thorough) {
+            let found = if !forced && !looked.is_outdated(thorough) {
+                Found::Same
+            } else if !forced && !thorough {
+                Found::Moving
+            } else {
                 looked = Looked::default();
                 load(&source, &before, interception, &mut looked)
-            } else {
-                Found::Same
             };
             // What is in force stands in the files; a configuration of a million entries is dropped here and not there.
             drop(before);
@@ -206,6 +217,7 @@ impl Reload {
         let next = if moved { Next::Again } else { Next::Wait };
         match found {
             Found::Same => next,
+            Found::Moving => Next::Settle,
             Found::Changed(changed) => {
                 self.put_in_force(*changed);
                 next

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::hello::Hello;
 use crate::intercept::{Interceptor, Opening};
-use crate::relay::Relay;
+use crate::relay::{Relay, Stream};
 use crate::watch::Watch;
 
 mod screen;
@@ -115,7 +115,7 @@ impl Tunnel {
     /// tunnel.
     pub(crate) async fn run<D>(self, downstream: D, early: Bytes) -> io::Result<()>
     where
-        D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        D: Stream + Send + 'static,
     {
         let Self { watch, way } = self;
         let traffic = watch.gate.meters().traffic(watch.permit.protocol());
@@ -181,7 +181,7 @@ where
 /// Relays what the client begins with once that is judged, and from then on everything.
 async fn screened<D>(watch: &Watch, mut relay: Relay<Screen<D>, Connection>) -> io::Result<()>
 where
-    D: AsyncRead + AsyncWrite + Unpin,
+    D: Stream,
 {
     let mut proof = Proof {
         dialled: relay.upstream().peer_address(),

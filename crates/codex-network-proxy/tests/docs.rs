@@ -32,6 +32,88 @@ fn rows(keys: impl Iterator<Item = Key>) -> String {
     text + "\n"
 }
 
+/// The rows of `docs/guarantees.md`: number, and the words in backticks of the column that names tests.
+fn guarantees() -> Vec<(String, Vec<String>)> {
+    let text = document("docs/guarantees.md");
+    let rows = text.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.split(" | ").collect();
+        let number = cells.first()?.trim();
+        number
+            .starts_with(|first: char| first.is_ascii_digit())
+            .then(|| {
+                let names = cells[2].split('`').skip(1).step_by(2).map(str::to_owned);
+                (number.to_owned(), names.collect())
+            })
+    });
+    rows.collect()
+}
+
+/// All test sources and product sources of the crates, for the names of the tests in them.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_guarantee_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut code = String::new();
+    sources(&root.join("crates"), &mut code);
+    let rows = guarantees();
+    assert_eq!(rows.len(), 40);
+    for (number, names) in rows {
+        assert!(!names.is_empty(), "row {number} names no test");
+        for name in names {
+            let exists = code.contains(&format!("fn {name}("))
+                || root
+                    .join("fuzz/fuzz_targets")
+                    .join(format!("{name}.rs"))
+                    .exists()
+                || name.starts_with("cargo xtask ");
+            assert!(exists, "row {number}: there is no test `{name}`");
+        }
+    }
+}
+
+/// What `cargo xtask defences` takes out is what the guarantees rest on.
+#[test]
+fn every_guarantee_has_a_defence_that_can_be_taken_out() {
+    let defences = document("xtask/defences.txt");
+    let mut proved: Vec<(&str, &str)> = Vec::new();
+    let mut row = "";
+    for line in defences.lines() {
+        if let Some(head) = line.strip_prefix("== ") {
+            row = head.split_once(' ').unwrap().0;
+        } else if let Some(test) = line.strip_prefix("test ") {
+            proved.push((row, test.rsplit([' ', ':']).next().unwrap()));
+        }
+    }
+    for (number, names) in guarantees() {
+        // Refusals that wait for nothing are refusals without a question, which is row 12.
+        let rows = [number.as_str(), if number == "33" { "12" } else { "" }];
+        let mut tests = proved
+            .iter()
+            .filter(|(row, _)| rows.contains(row))
+            .peekable();
+        assert!(
+            tests.peek().is_some(),
+            "row {number} has no defence to take out"
+        );
+        for (_, test) in tests {
+            assert!(
+                names.iter().any(|name| name == test),
+                "row {number}: `{test}` is not named"
+            );
+        }
+    }
+}
+
 /// Run with `UPDATE_EXPECTED=1` in the environment to write the tables anew.
 #[test]
 fn tables_of_keys_are_those_of_the_code() {

@@ -119,7 +119,7 @@ impl fmt::Display for Note<'_> {
                 f.write_str("no tunnel is opened inside of a tunnel")
             }
             (Reason::MethodNotAllowed, _) => {
-                f.write_str("mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only")
+                f.write_str("mode = \"limited\" permits GET, HEAD and OPTIONS without upgrades, and no SOCKS5")
             }
             (Reason::MitmRequired, _) if self.policy.intercepts(self.access.protocol) => f.write_str(
                 "mode = \"limited\" opens every tunnel, and what came in this one is not TLS",

@@ -15,6 +15,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::fingerprint::Fingerprint;
 use crate::meter::Metered;
+#[cfg(target_os = "linux")]
+use crate::splice::Socket;
 
 /// A stream to the target of a permit, or to the parent proxy.
 #[derive(Debug)]
@@ -89,6 +91,18 @@ impl Connection {
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
+    }
+
+    /// The socket, where bytes may go in and out of it without passing through us: bare TCP, with nothing read ahead.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn socket(&self) -> Option<Socket<'_>> {
+        match &self.io {
+            Io::Tcp(stream) if self.early.is_empty() => {
+                Some(Socket::of_upstream(stream, self.meter.as_ref()))
+            }
+            Io::Tcp(_) | Io::Tls(_) | Io::Nested(_) | Io::Unix(_) => None,
+        }
     }
 
     /// Whether the target has chosen HTTP/2 in its TLS.
@@ -192,6 +206,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // One slice by itself is written more cheaply.
+        if let [only] = slices {
+            return self.poll_write(cx, only);
+        }
         let written = self
             .as_mut()
             .poll_io(|stream| stream.poll_write_vectored(cx, slices));

@@ -21,8 +21,8 @@ use super::evidence::EvidenceArguments;
 use super::failure::Failure;
 use super::keep::Keeper;
 use super::log::Log;
-use super::open_files;
 use super::verbosity::Verbosity;
+use super::{open_files, runtime};
 
 mod passing;
 
@@ -94,10 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             .warnings
             .retain(|warning| !warning.contains("SOCKS5 address"));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
+    let runtime = runtime::start()?;
     let ended = runtime.block_on(serve(config, &environment, arguments, &log));
     runtime.shutdown_background();
     log.flush_for_exit();

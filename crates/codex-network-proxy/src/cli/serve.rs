@@ -18,7 +18,7 @@ use super::keep::Keeper;
 use super::log::Log;
 use super::shell::Shell;
 use super::signals::{Signal, Signals};
-use super::{describe, open_files};
+use super::{describe, open_files, runtime};
 
 pub(super) fn run(
     overrides: &Overrides,
@@ -34,10 +34,7 @@ pub(super) fn run(
         log.say(&format!("{why}; nothing to do"));
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
+    let runtime = runtime::start()?;
     let served = runtime.block_on(serve(config, &environment, evidence, quiet, log));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();

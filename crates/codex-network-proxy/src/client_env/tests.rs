@@ -131,10 +131,11 @@ fn what_a_child_trusts_is_set_only_where_there_is_a_bundle() {
     let exports = exports(http, None, false, Some(bundle));
     let names: Vec<_> = exports.iter().map(|(name, _)| *name).collect();
     assert_eq!(
-        names[..8],
+        names[..9],
         [
             "SSL_CERT_FILE",
             "NODE_EXTRA_CA_CERTS",
+            "npm_config_cafile",
             "REQUESTS_CA_BUNDLE",
             "CURL_CA_BUNDLE",
             "GIT_SSL_CAINFO",

@@ -148,6 +148,40 @@ impl Layers {
         Ok(layers)
     }
 
+    /// Takes texts for the files, in the order in which those of one kind count.
+    #[cfg(fuzzing)]
+    pub(super) fn of_texts(
+        texts: &[(LayerKind, &str)],
+        requirements: Option<&str>,
+        settings: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Self::default();
+        let path = |kind: LayerKind| {
+            PathBuf::from(match kind {
+                LayerKind::System => "/etc/codex/config.toml",
+                LayerKind::User => "config.toml",
+                LayerKind::Project => ".codex/config.toml",
+                LayerKind::Flag => "-c",
+                LayerKind::Managed => "/etc/codex/managed_config.toml",
+            })
+        };
+        for (kind, text) in texts {
+            let file = SourceFile::from_text(path(*kind), (*text).to_owned());
+            layers.add(*kind, Some(file));
+        }
+        for written in settings {
+            layers.add(LayerKind::Flag, Some(SourceFile::from_flag(written)?));
+        }
+        layers.requirements = requirements.map(|text| {
+            SourceFile::from_text(
+                PathBuf::from("/etc/codex/requirements.toml"),
+                text.to_owned(),
+            )
+        });
+        layers.layers.sort_by_key(|layer| layer.kind);
+        Ok(layers)
+    }
+
     fn add(&mut self, kind: LayerKind, file: Option<SourceFile>) {
         self.layers.extend(file.map(|file| Layer { kind, file }));
     }

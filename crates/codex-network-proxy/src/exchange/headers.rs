@@ -50,9 +50,12 @@ pub(crate) struct Destination {
 
 /// Reads the target from the absolute form, else from `Host`, and checks that the two agree.
 pub(crate) fn destination(parts: &request::Parts) -> Result<Destination, BadRequest> {
-    let host_header = host_header(&parts.headers)?;
+    let host_text = host_text(&parts.headers)?;
     let Some(authority) = parts.uri.authority() else {
-        let Authority { host, port } = host_header.ok_or(BadRequest::MissingHost)?;
+        let Authority { host, port } = host_text
+            .map(parse_host_header)
+            .transpose()?
+            .ok_or(BadRequest::MissingHost)?;
         let target = Target::Host {
             host,
             port: port.unwrap_or(80),
@@ -68,10 +71,12 @@ pub(crate) fn destination(parts: &request::Parts) -> Result<Destination, BadRequ
     let Authority { host, port } =
         Authority::parse(authority.as_str()).map_err(|_| BadRequest::InvalidHost)?;
     let port = port.unwrap_or(default_port);
-    if let Some(header) = host_header
-        && (header.host != host || header.port.unwrap_or(default_port) != port)
-    {
-        return Err(BadRequest::HostMismatch);
+    // The same text twice, as from nearly every client, means the same twice.
+    if let Some(text) = host_text.filter(|text| *text != authority.as_str()) {
+        let header = parse_host_header(text)?;
+        if header.host != host || header.port.unwrap_or(default_port) != port {
+            return Err(BadRequest::HostMismatch);
+        }
     }
     Ok(Destination {
         target: Target::Host { host, port },
@@ -95,7 +100,9 @@ pub(crate) fn connect_target(parts: &request::Parts) -> Result<Target, BadReques
     let bare = parts.uri.scheme().is_none() && parts.uri.path_and_query().is_none();
     let authority = parts.uri.authority().filter(|_| bare);
     let authority = authority.ok_or(BadRequest::MissingAuthority)?;
-    host_header(&parts.headers)?;
+    host_text(&parts.headers)?
+        .map(parse_host_header)
+        .transpose()?;
     let Authority { host, port } =
         Authority::parse(authority.as_str()).map_err(|_| BadRequest::InvalidHost)?;
     let port = port.ok_or(BadRequest::MissingAuthority)?;
@@ -103,7 +110,7 @@ pub(crate) fn connect_target(parts: &request::Parts) -> Result<Target, BadReques
 }
 
 /// `Host`, where there is exactly one; an empty one counts as none.
-fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, BadRequest> {
+fn host_text(headers: &HeaderMap) -> Result<Option<&str>, BadRequest> {
     let mut values = headers.get_all(HOST).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -115,12 +122,11 @@ fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, BadRequest> {
         .to_str()
         .map_err(|_| BadRequest::InvalidHostHeader)?
         .trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    Authority::parse(text)
-        .map(Some)
-        .map_err(|_| BadRequest::InvalidHostHeader)
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn parse_host_header(text: &str) -> Result<Authority, BadRequest> {
+    Authority::parse(text).map_err(|_| BadRequest::InvalidHostHeader)
 }
 
 /// The protocols that a client asks to switch to. A switch to HTTP/2 is not offered to the origin, since its
@@ -192,6 +198,8 @@ pub(crate) fn forwardable(
             .uri
             .path_and_query()
             .cloned()
+            // Before a fragment it can be there and empty: it reads as a slash, and the library writes nothing at all.
+            .filter(|path| path.as_str() != "/")
             .unwrap_or(PathAndQuery::from_static("/")),
     );
     Ok(())
@@ -309,6 +317,12 @@ fn check_framing(parts: &request::Parts) -> Result<bool, BadRequest> {
 
 fn named_by_connection(headers: &HeaderMap) -> Result<Vec<HeaderName>, BadRequest> {
     let mut named = Vec::new();
+    if !headers
+        .keys()
+        .any(|name| *name == CONNECTION || *name == PROXY_CONNECTION)
+    {
+        return Ok(named);
+    }
     for name in [CONNECTION, PROXY_CONNECTION] {
         for token in tokens(headers, &name) {
             let token = HeaderName::from_bytes(token.as_bytes())

@@ -3,8 +3,11 @@
 //! [`Line`] is its sending half and where it leads; [`Line::open`] speaks the first words on a connection that somebody
 //! else has opened. A request is written for HTTP/1.1 everywhere else; what HTTP/2 wants otherwise is done and undone here.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use codex_network_gate::{Connection, Limits};
@@ -16,7 +19,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::failure::ExchangeError;
-use super::request_body::RequestBody;
+use super::request_body::{Progress, RequestBody};
+use crate::deadline::Deadline;
 
 /// How many bytes may be under way to us on one stream, and on all streams of a connection. As much is buffered at most
 /// where a client reads slowly.
@@ -30,6 +34,8 @@ pub(super) struct Line {
     pub(super) peer: Option<SocketAddr>,
     /// Whether it has been used again after its first answer, so that its origin is known to keep connections.
     pub(super) proven: bool,
+    /// Until when an answer is waited for, if one is.
+    deadline: Deadline,
 }
 
 #[derive(Debug)]
@@ -66,6 +72,7 @@ impl Line {
             sender,
             peer,
             proven: false,
+            deadline: Deadline::after(limits.response_head),
         })
     }
 
@@ -75,7 +82,9 @@ impl Line {
             Sender::Http1(_) => None,
             Sender::Http2(sender, token) => Some(Self {
                 sender: Sender::Http2(sender.clone(), Arc::clone(token)),
-                ..*self
+                peer: self.peer,
+                proven: self.proven,
+                deadline: self.deadline.another(),
             }),
         }
     }
@@ -117,20 +126,50 @@ impl Line {
         }
     }
 
-    /// Sends a request.
+    /// Sends a request and waits for the head of its answer, until nothing has come back and nothing has gone out (a long
+    /// upload is no silence) for `patience`.
     pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        patience: Duration,
+        progress: Option<Progress>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let mut answer = pin!(self.sender.send(request));
+        let deadline = &mut self.deadline;
+        deadline.postpone(patience);
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer);
+            }
+            loop {
+                ready!(deadline.poll_passed(cx));
+                if !progress.as_ref().is_some_and(Progress::take) {
+                    return Poll::Ready(Err(Unanswered {
+                        error: ExchangeError::Timeout,
+                        unsent: None,
+                    }));
+                }
+                deadline.postpone(patience);
+            }
+        })
+        .await
+    }
+}
+
+impl Sender {
+    async fn send(
         &mut self,
         mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let mut error = match &mut self.sender {
-            Sender::Http1(sender) => {
+        let mut error = match self {
+            Self::Http1(sender) => {
                 ask_for_trailers(&mut request);
                 match sender.try_send_request(request).await {
                     Ok(response) => return Ok(response),
                     Err(error) => error,
                 }
             }
-            Sender::Http2(sender, _) => {
+            Self::Http2(sender, _) => {
                 write_for_http2(&mut request);
                 match sender.try_send_request(request).await {
                     Ok(response) => return Ok(response),

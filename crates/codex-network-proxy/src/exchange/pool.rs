@@ -1,10 +1,12 @@
 //! Upstream connections that wait for their next request.
 //!
-//! [`Pool`] is keyed by the permit: never shared across targets, TLS, ways out or generations of the policy. It
-//! deliberately dials nothing; a connection comes in after an exchange and leaves for the next one. One of HTTP/2 comes in
-//! at once and stays, for it serves many.
+//! [`Pool`] is keyed by the permit: never shared across targets, TLS, ways out or generations of the policy. Each key has
+//! a [`Shelf`], so that a request looks its key up once and waits for nobody who goes elsewhere. It deliberately dials
+//! nothing; a connection comes in after an exchange and leaves for the next one. One of HTTP/2 comes in at once and
+//! stays, for it serves many.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,22 +45,38 @@ impl Key {
 /// The idle connections of one proxy, bounded in number and age.
 #[derive(Debug)]
 pub(super) struct Pool {
-    idle: Mutex<Idle>,
+    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    /// How many connections are on all shelves.
+    count: AtomicUsize,
     most: usize,
     longest: Duration,
     meters: Arc<Meters>,
 }
 
-#[derive(Debug, Default)]
-struct Idle {
-    lines: HashMap<Key, Vec<(Line, Instant)>>,
-    count: usize,
+/// The idle connections of one key.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    lines: Mutex<Vec<(Line, Instant)>>,
+    /// Whether they lead to a parent proxy.
+    via_parent: bool,
+}
+
+impl Shelf {
+    fn lines(&self) -> MutexGuard<'_, Vec<(Line, Instant)>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is on it, or a request that is under way may yet bring a connection to it.
+    fn is_needed(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || !self.lines().is_empty()
+    }
 }
 
 impl Pool {
     pub(super) fn new(most: usize, longest: Duration, meters: Arc<Meters>) -> Self {
         Self {
-            idle: Mutex::default(),
+            shelves: Mutex::default(),
+            count: AtomicUsize::new(0),
             most,
             longest,
             meters,
@@ -69,16 +87,31 @@ impl Pool {
         &self.meters.pool
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shelves(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shelf>>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection for `key` that has been idle for the shortest time, and that time.
-    pub(super) fn take(&self, key: &Key) -> Option<(Line, Duration)> {
-        let mut idle = self.idle();
-        let Idle { lines, count } = &mut *idle;
-        // An emptied entry stays until the next sweep: its connection is likely to come back.
-        let lines = lines.get_mut(key)?;
+    /// The place of all connections for `key`.
+    pub(super) fn shelf(&self, key: &Key) -> Arc<Shelf> {
+        let mut shelves = self.shelves();
+        if let Some(shelf) = shelves.get(key) {
+            return Arc::clone(shelf);
+        }
+        // Names that were asked for once leave an empty shelf behind, until the next sweep or until there are many.
+        if shelves.len() > self.most.saturating_mul(2) {
+            shelves.retain(|_, shelf| shelf.is_needed());
+        }
+        let shelf = Arc::new(Shelf {
+            lines: Mutex::default(),
+            via_parent: key.via_parent,
+        });
+        shelves.insert(key.clone(), Arc::clone(&shelf));
+        shelf
+    }
+
+    /// The connection that has been idle for the shortest time, and that time.
+    pub(super) fn take(&self, shelf: &Shelf) -> Option<(Line, Duration)> {
+        let mut lines = shelf.lines();
         let mut place = lines.len();
         while let Some(before) = place.checked_sub(1) {
             place = before;
@@ -86,13 +119,12 @@ impl Pool {
             let rested = since.elapsed();
             if line.is_closed() || rested >= self.longest {
                 lines.remove(place);
-                *count -= 1;
+                self.forget(1);
                 continue;
             }
             if !line.is_http2() {
                 let (line, _) = lines.remove(place);
-                *count -= 1;
-                self.meters.pool.kept.set(*count);
+                self.forget(1);
                 return Some((line, rested));
             }
             // One that is full is left to those who are on it, so that they cannot keep others waiting.
@@ -107,8 +139,8 @@ impl Pool {
 
     /// What the kept connection for `key` speaks, if there is a live one that `admits` accepts.
     pub(super) fn peek(&self, key: &Key, admits: impl Fn(&Line) -> bool) -> Option<bool> {
-        let idle = self.idle();
-        let lines = idle.lines.get(key)?;
+        let shelf = Arc::clone(self.shelves().get(key)?);
+        let lines = shelf.lines();
         let usable = |(line, since): &&(Line, Instant)| {
             !line.is_closed() && since.elapsed() < self.longest && admits(line)
         };
@@ -119,40 +151,39 @@ impl Pool {
             .map(|(line, _)| line.is_http2())
     }
 
-    pub(super) fn put(&self, key: Key, line: Line) {
+    pub(super) fn put(&self, shelf: &Shelf, line: Line) {
         // A socket's connection has no address by which a later permit could admit it.
-        if line.is_closed() || (line.peer.is_none() && !key.via_parent) {
+        if line.is_closed() || (line.peer.is_none() && !shelf.via_parent) {
             return;
         }
-        let mut idle = self.idle();
-        if idle.count >= self.most {
-            idle.sweep(self.longest);
-        }
-        if idle.count < self.most {
-            idle.count += 1;
-            idle.lines
-                .entry(key)
-                .or_default()
-                .push((line, Instant::now()));
-            self.meters.pool.kept.set(idle.count);
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        if before < self.most {
+            self.meters.pool.kept.set(before + 1);
+            shelf.lines().push((line, Instant::now()));
+        } else {
+            self.forget(1);
+            // The next one may find room.
+            self.sweep();
         }
     }
 
     /// Closes what has been idle for too long, or was closed by its origin.
     pub(super) fn sweep(&self) {
-        let mut idle = self.idle();
-        idle.sweep(self.longest);
-        self.meters.pool.kept.set(idle.count);
-    }
-}
-
-impl Idle {
-    fn sweep(&mut self, longest: Duration) {
-        self.lines.retain(|_, lines| {
-            lines.retain(|(line, since)| !line.is_closed() && since.elapsed() < longest);
-            !lines.is_empty()
+        let mut swept = 0;
+        self.shelves().retain(|_, shelf| {
+            let mut lines = shelf.lines();
+            let before = lines.len();
+            lines.retain(|(line, since)| !line.is_closed() && since.elapsed() < self.longest);
+            swept += before - lines.len();
+            drop(lines);
+            shelf.is_needed()
         });
-        self.count = self.lines.values().map(Vec::len).sum();
+        self.forget(swept);
+    }
+
+    fn forget(&self, count: usize) {
+        let before = self.count.fetch_sub(count, Ordering::Relaxed);
+        self.meters.pool.kept.set(before.saturating_sub(count));
     }
 }
 
@@ -160,18 +191,18 @@ impl Idle {
 #[derive(Debug)]
 pub(super) struct GiveBack {
     pool: Arc<Pool>,
-    key: Key,
+    shelf: Arc<Shelf>,
     line: Line,
 }
 
 impl GiveBack {
-    pub(super) fn new(pool: Arc<Pool>, key: Key, line: Line) -> Self {
-        Self { pool, key, line }
+    pub(super) fn new(pool: Arc<Pool>, shelf: Arc<Shelf>, line: Line) -> Self {
+        Self { pool, shelf, line }
     }
 
     pub(super) fn give_back(self) {
         if !self.line.is_http2() {
-            self.pool.put(self.key, self.line);
+            self.pool.put(&self.shelf, self.line);
         }
     }
 }

@@ -22,22 +22,29 @@ use super::arriving::{Arriving, BodyError};
 pub(crate) struct RequestBody {
     arriving: Option<Arriving>,
     gate: Option<ContinueGate>,
-    /// Set with every frame, so that whoever waits for the answer can tell an upload from silence.
-    progress: Arc<AtomicBool>,
+    progress: Option<Progress>,
+}
+
+/// Set with every frame of a body, so that whoever waits for the answer can tell an upload from silence.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress(Arc<AtomicBool>);
+
+impl Progress {
+    /// Whether there was any since the last time.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl RequestBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        idle: Duration,
-        gate: Option<ContinueGate>,
-        progress: Arc<AtomicBool>,
-    ) -> Self {
-        let empty = incoming.is_end_stream();
+    pub(super) fn new(incoming: Incoming, idle: Duration, gate: Option<ContinueGate>) -> Self {
+        if incoming.is_end_stream() {
+            return Self::none();
+        }
         Self {
-            arriving: (!empty).then(|| Arriving::new(incoming, idle)),
+            arriving: Some(Arriving::new(incoming, idle)),
             gate,
-            progress,
+            progress: Some(Progress::default()),
         }
     }
 
@@ -45,8 +52,13 @@ impl RequestBody {
         Self {
             arriving: None,
             gate: None,
-            progress: Arc::default(),
+            progress: None,
         }
+    }
+
+    /// Of its sending; none where there is nothing to send.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        self.progress.clone()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,7 +83,9 @@ impl HttpBody for RequestBody {
             this.gate = None;
         }
         let frame = ready!(arriving.poll_frame(cx));
-        this.progress.store(true, Ordering::Relaxed);
+        if let Some(Progress(progress)) = &this.progress {
+            progress.store(true, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 

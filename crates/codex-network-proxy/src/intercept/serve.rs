@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use codex_network_gate::{Limits, Permit};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -23,7 +23,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::leftovers::Leftovers;
 use super::session::{Reply, Session};
+use crate::deadline::HeadTimer;
+use crate::drain;
 use crate::exchange::body::Body;
 use crate::exchange::{Switched, into_stream};
 use crate::relay::Relay;
@@ -73,7 +76,7 @@ where
 async fn serve_http1<S>(
     session: Arc<Session>,
     stream: TlsStream<S>,
-    draining: watch::Receiver<bool>,
+    mut draining: watch::Receiver<bool>,
     exit: Arc<Mutex<Option<Exit>>>,
 ) -> io::Result<()>
 where
@@ -84,7 +87,10 @@ where
         let (session, exit) = (Arc::clone(&session), Arc::clone(&exit));
         async move {
             let downstream = hyper::upgrade::on(&mut request);
-            let Reply { response, switched } = session.answer(request).await;
+            // What is unread of a refused request is the library's to deal with: HTTP/1.1 has one on a connection.
+            let Reply {
+                response, switched, ..
+            } = session.answer(request).await;
             if let Some((permit, upstream)) = switched {
                 *exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Exit {
                     permit,
@@ -96,16 +102,16 @@ where
         }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::new())
         .header_read_timeout(limits.request_head)
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = began(draining) => {
+    let ended = match drain::unless_begun(connection.as_mut(), &mut draining).await {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -124,10 +130,11 @@ where
     let limits = session.gate().limits().clone();
     let heard = Arc::<Notify>::default();
     let hears = Arc::clone(&heard);
+    let leftovers = Arc::new(Leftovers::new(limits.farewell));
     let service = service_fn(move |request: Request<Incoming>| {
         hears.notify_one();
-        let session = Arc::clone(&session);
-        async move { Ok::<_, Infallible>(answer_http2(&session, request).await) }
+        let (session, leftovers) = (Arc::clone(&session), Arc::clone(&leftovers));
+        async move { Ok::<_, Infallible>(answer_http2(&session, &leftovers, request).await) }
     });
     let connection = http2_builder(&limits).serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -159,32 +166,45 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-async fn answer_http2(session: &Session, request: Request<Incoming>) -> Response<Body> {
-    let head = request.method() == Method::HEAD;
+async fn answer_http2(
+    session: &Session,
+    leftovers: &Leftovers,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let asks_for_head = request.method() == Method::HEAD;
     // Nothing can be switched in HTTP/2: what asks for it has no effect, and is not passed on.
-    let Reply { mut response, .. } = session.answer(request).await;
+    let Reply {
+        mut response,
+        unread,
+        ..
+    } = session.answer(request).await;
+    if let Some(unread) = unread {
+        leftovers.discard(unread);
+    }
     *response.version_mut() = Version::HTTP_2;
     response.headers_mut().remove(CONNECTION);
-    // Over HTTP/1.1 the library leaves out the text of a refusal.
-    if head {
-        response.map(|_| Body::empty())
-    } else {
-        response
+    if asks_for_head {
+        leave_body_out(&mut response);
+    }
+    response
+}
+
+/// Makes an answer one to HEAD, which the library does in HTTP/1.1 only. Clients of HTTP/2 end the stream over a body here.
+fn leave_body_out(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::empty());
+    // An origin's answer says itself how long it would be.
+    if let (Body::Own(_), Some(length)) = (&body, body.size_hint().exact()) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
 }
 
 /// Returns when no request has been heard for `quiet`, or the proxy drains.
-async fn ends(heard: &Notify, quiet: Duration, draining: watch::Receiver<bool>) {
+async fn ends(heard: &Notify, quiet: Duration, mut draining: watch::Receiver<bool>) {
     let quieted = async { while timeout(quiet, heard.notified()).await.is_ok() {} };
     tokio::select! {
         () = quieted => {}
-        () = began(draining) => {}
+        () = drain::began(&mut draining) => {}
     }
-}
-
-/// Returns when draining began, or when nobody is left to say so.
-async fn began(mut draining: watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Relays what became of an upgraded connection.

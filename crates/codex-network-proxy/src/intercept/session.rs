@@ -29,17 +29,21 @@ pub(super) struct Session {
     pub(super) turns: Arc<Semaphore>,
 }
 
-/// An answer, and what is left of the connection where the origin has let it go with a 101.
+/// An answer, and what is left over.
 pub(super) struct Reply {
     pub(super) response: Response<Body>,
+    /// Of the connection, where the origin has let it go with a 101.
     pub(super) switched: Option<(Permit, Switched)>,
+    /// Of the request, where it went nowhere.
+    pub(super) unread: Option<Incoming>,
 }
 
-impl From<Response<Body>> for Reply {
-    fn from(response: Response<Body>) -> Self {
+impl Reply {
+    fn refusal(response: Response<Body>, unread: Incoming) -> Self {
         Self {
             response,
             switched: None,
+            unread: Some(unread),
         }
     }
 }
@@ -49,16 +53,16 @@ impl Session {
         let (mut parts, body) = request.into_parts();
         let reader = Reader::at(Door::Inside, &parts.headers);
         if parts.method == Method::CONNECT {
-            return self.refuse(Breach::InnerConnect, &parts.method, reader);
+            return self.refuse(Breach::InnerConnect, &parts.method, reader, body);
         }
         let tunnel = &self.watch.permit;
         if !inside::names_only(&parts, tunnel.target()) {
-            return self.refuse(Breach::HostMismatch, &parts.method, reader);
+            return self.refuse(Breach::HostMismatch, &parts.method, reader, body);
         }
         // What is left of a body would be the upgraded connection's first bytes, or lost.
         let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
         if let Err(what) = inside::write_for(&mut parts, tunnel.target(), upgrade.clone()) {
-            return refusal::bad_request(what, reader).into();
+            return Reply::refusal(refusal::bad_request(what, reader), body);
         }
         let judged = self.gate().authorize_within(
             tunnel,
@@ -69,23 +73,26 @@ impl Session {
         );
         let permit = match judged {
             Ok(permit) => permit,
-            Err(denial) => return refusal::denied(&denial, reader).into(),
+            Err(denial) => return Reply::refusal(refusal::denied(&denial, reader), body),
         };
         let turn = Arc::clone(&self.turns).acquire_owned();
         let Ok(Ok(turn)) = timeout(self.gate().limits().response_head, turn).await else {
-            return refusal::upstream_failure(&ExchangeError::Timeout, reader).into();
+            let failure = refusal::upstream_failure(&ExchangeError::Timeout, reader);
+            return Reply::refusal(failure, body);
         };
         let request = Request::from_parts(parts, body);
         let answered = self
             .exchange
             .answer(&permit, request, upgrade.as_ref(), self.offer, reader)
             .await;
-        match answered {
-            Answered::Response(response) => response.map(|body| body.holding(turn)).into(),
-            Answered::Switched(response, switched) => Reply {
-                response,
-                switched: Some((permit, switched)),
-            },
+        let (response, switched) = match answered {
+            Answered::Response(response) => (response.map(|body| body.holding(turn)), None),
+            Answered::Switched(response, switched) => (response, Some((permit, switched))),
+        };
+        Reply {
+            response,
+            switched,
+            unread: None,
         }
     }
 
@@ -93,10 +100,10 @@ impl Session {
         &self.watch.gate
     }
 
-    fn refuse(&self, breach: Breach, method: &Method, reader: Reader) -> Reply {
+    fn refuse(&self, breach: Breach, method: &Method, reader: Reader, body: Incoming) -> Reply {
         let denial = self
             .gate()
             .refuse_breach(&self.watch.permit, breach, Some(method.as_str()));
-        refusal::breach(&denial, reader).into()
+        Reply::refusal(refusal::breach(&denial, reader), body)
     }
 }

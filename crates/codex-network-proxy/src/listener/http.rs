@@ -12,12 +12,14 @@ use codex_network_gate::Gate;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::Serve;
 use crate::authority::leaf::Leaves;
+use crate::deadline::HeadTimer;
+use crate::drain;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
 use crate::intercept::Interceptor;
@@ -58,7 +60,7 @@ impl HttpListener {
     pub(crate) async fn close_idle(self, mut draining: watch::Receiver<bool>) {
         tokio::select! {
             () = self.exchange.close_idle() => {}
-            () = super::began_draining(&mut draining) => {}
+            () = drain::began(&mut draining) => {}
         }
     }
 }
@@ -90,7 +92,7 @@ async fn serve_http(
     let limits = downstream.gate.limits();
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::new())
         .header_read_timeout(limits.request_head)
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true);
@@ -100,9 +102,9 @@ async fn serve_http(
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = super::began_draining(&mut draining) => {
+    let ended = match drain::unless_begun(connection.as_mut(), &mut draining).await {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

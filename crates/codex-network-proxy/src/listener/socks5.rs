@@ -17,7 +17,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
-use super::{Serve, began_draining};
+use super::Serve;
+use crate::drain;
 use crate::meters::Meters;
 use crate::tunnel::Tunnel;
 
@@ -58,7 +59,7 @@ impl Serve for SocksListener {
         let limit = self.gate.limits().handshake;
         let handshake = tokio::select! {
             handshake = timeout(limit, Box::pin(handshake(&mut stream))) => handshake,
-            () = began_draining(&mut draining) => return,
+            () = drain::began(&mut draining) => return,
         };
         let (request, early) = match handshake {
             Ok(Ok(Some(asked))) => asked,
@@ -161,7 +162,7 @@ impl SocksListener {
                     tracing::debug!(%error, "a UDP association ended");
                 }
             }
-            () = began_draining(draining) => {}
+            () = drain::began(draining) => {}
         }
     }
 }

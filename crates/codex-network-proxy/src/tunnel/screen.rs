@@ -11,10 +11,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+#[cfg(target_os = "linux")]
+use codex_network_gate::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::hello::{FirstBytes, Hello, HelloReader};
+use crate::relay::Stream;
 
 /// Enough for nearly every hello to come in one piece.
 const CHUNK_BYTES: usize = 4096;
@@ -191,5 +194,15 @@ impl<D: AsyncWrite + Unpin> AsyncWrite for Screen<D> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<D: Stream> Stream for Screen<D> {
+    #[cfg(target_os = "linux")]
+    fn socket(&self) -> Option<Socket<'_>> {
+        match self.beginning {
+            Beginning::Over => self.stream.socket(),
+            Beginning::Unknown(_) | Beginning::Held(_) | Beginning::Released(_) => None,
+        }
     }
 }

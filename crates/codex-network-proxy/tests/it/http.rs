@@ -7,6 +7,7 @@ mod forward;
 mod framing;
 mod help;
 mod parents;
+mod readings;
 #[cfg(unix)]
 mod sockets;
 mod upgrade;

@@ -141,6 +141,27 @@ async fn what_happens_is_counted() {
     drop((tunnel, association));
 }
 
+/// Much at a time goes from socket to socket without passing through us, where the system can do that.
+#[tokio::test]
+async fn bulk_is_counted_too() {
+    const MUCH: usize = 8 * 1024 * 1024;
+    let world = Setup::usual().start().await;
+    let origin = Origin::start().await;
+    let mut tunnel = world.connected("origin.test", origin.port).await;
+    let mut at_origin = origin.accept().await;
+    let bulk = vec![7; MUCH];
+    let ((), got) = tokio::join!(tunnel.send(&bulk), at_origin.exactly(MUCH));
+    assert!(got == bulk);
+    let ((), got) = tokio::join!(at_origin.send(&bulk), tunnel.exactly(MUCH));
+    assert!(got == bulk);
+    let text = world.proxy.metrics().to_string();
+    for way in ["sent", "received"] {
+        let name =
+            format!(r#"codex_network_proxy_upstream_{way}_bytes_total{{door="https_connect"}}"#);
+        assert_eq!(sample(&text, &name), Some(MUCH as f64), "{text}");
+    }
+}
+
 async fn scrape<S>(wire: &mut Wire<S>, more: &str) -> String
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,

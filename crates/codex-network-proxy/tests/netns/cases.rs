@@ -15,10 +15,12 @@ use crate::world::World;
 mod clients;
 mod doors;
 mod hindsight;
+mod inside;
 mod literals;
 mod rebinding;
 mod resolution;
 mod tls;
+mod verified;
 pub(crate) mod zone;
 
 pub(crate) fn all() -> Vec<Case> {
@@ -26,8 +28,10 @@ pub(crate) fn all() -> Vec<Case> {
         // What waits longest starts first.
         resolution::cases(),
         rebinding::cases(),
+        inside::cases(),
         clients::cases(),
         tls::cases(),
+        verified::cases(),
         doors::cases(),
         literals::cases(),
         hindsight::cases(),

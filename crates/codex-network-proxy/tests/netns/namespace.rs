@@ -14,8 +14,8 @@ use crate::command::{bare_environment, output};
 /// Tells the second start of this program that it is inside.
 const INSIDE: &str = "CNP_NETNS_INSIDE";
 
-/// Longer than the suite may ever take: every wait inside has a limit of its own.
-const LIMIT: Duration = Duration::from_secs(240);
+/// Longer than the suite may ever take: every wait inside has a limit of its own, and a compiler may have four minutes.
+const LIMIT: Duration = Duration::from_secs(420);
 
 /// The process namespace ends everything that was started inside together with its first process.
 const UNSHARE: [&str; 7] = [

@@ -1,51 +1,79 @@
 //! The origins: HTTP, HTTPS and echo on every address of the namespace.
 //!
 //! Main type: [`Origins`]. Every request is answered with what the origin saw, first of all the address that was dialled,
-//! and is kept as a [`Hit`]. Below `/files/` it serves a directory, and below `/git/` it runs `git http-backend`.
+//! and is kept as a [`Hit`]. The first part of a path may ask for something else: `chunked`, `large`, `trailers`, an
+//! upgrade at `socket`, a directory below `files`, and `git http-backend` below `git`. Some addresses speak HTTP/2.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER, UPGRADE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use serde_json::json;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
 mod certificates;
+pub(crate) mod content;
 mod git;
+mod handmade;
 
 use certificates::Certificates;
-pub(crate) use certificates::{EXPIRED_ADDRESS, UNKNOWN_ISSUER_ADDRESS};
+pub(crate) use certificates::{
+    BOTH_ADDRESS, EXPIRED_ADDRESS, HTTP1_ADDRESS, HTTP2_ADDRESS, UNKNOWN_ISSUER_ADDRESS,
+};
+use content::{Content, Taken};
 
 pub(crate) const ECHO_PORT: u16 = 7;
+
+/// Here HTTP is written by hand.
+pub(crate) const HANDMADE_ADDRESS: &str = "151.101.2.4";
 
 /// A request, or a connection to the echo, as an origin saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Hit {
     /// The address that was dialled.
     pub(crate) server: IpAddr,
-    /// The `Host` field, or `echo`.
+    /// The `Host` field or `:authority`, or `echo`.
     pub(crate) host: String,
+    pub(crate) method: String,
     pub(crate) path: String,
+    /// Of HTTP, as in `HTTP/1.1`.
+    pub(crate) version: String,
+    /// How much has been taken of a large answer.
+    pub(crate) taken: Taken,
+}
+
+impl Hit {
+    /// A connection on which no HTTP is spoken.
+    fn bare(server: IpAddr, host: &str) -> Self {
+        Self {
+            server,
+            host: host.to_owned(),
+            method: String::new(),
+            path: String::new(),
+            version: String::new(),
+            taken: Taken::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Hits(Arc<Mutex<Vec<Hit>>>);
 
 impl Hits {
-    fn add(&self, server: IpAddr, host: &str, path: &str) {
-        let (host, path) = (host.to_owned(), path.to_owned());
+    fn add(&self, hit: Hit) {
         let mut hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hits.push(Hit { server, host, path });
+        hits.push(hit);
     }
 }
 
@@ -118,11 +146,15 @@ async fn listen(listener: TcpListener, site: Site, certificates: Option<Arc<Cert
                 return;
             };
             match certificates {
-                None => serve(stream, site, server, false).await,
+                None => serve(stream, site, server, Speech::Plain).await,
                 Some(certificates) => {
                     let acceptor = TlsAcceptor::from(certificates.of(server));
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, site, server, true).await;
+                        let speech = match stream.get_ref().1.alpn_protocol() {
+                            Some(b"h2") => Speech::Http2,
+                            _ => Speech::Http1,
+                        };
+                        serve(stream, site, server, speech).await;
                     }
                 }
             }
@@ -135,17 +167,49 @@ fn server_address(stream: &TcpStream) -> Option<IpAddr> {
     Some(address.ip().to_canonical())
 }
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speech {
+    /// HTTP/1.1 without TLS.
+    Plain,
+    /// HTTP/1.1 in TLS.
+    Http1,
+    Http2,
+}
+
 async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     site: Site,
     server: IpAddr,
-    is_tls: bool,
+    speech: Speech,
 ) {
-    let service = service_fn(|request| site.answer(request, server, is_tls));
+    if server.to_string() == HANDMADE_ADDRESS {
+        if let Ok(Some((method, path))) = handmade::answer(&mut stream).await {
+            site.hits.add(Hit {
+                method,
+                path,
+                version: "HTTP/1.1".to_owned(),
+                ..Hit::bare(server, "handmade.allowed.example")
+            });
+        }
+        return;
+    }
+    let service = service_fn(move |request| {
+        let site = site.clone();
+        async move { site.answer(request, server, speech).await }
+    });
+    let stream = TokioIo::new(stream);
     // A client that goes away in the middle is no concern of an origin.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = match speech {
+        Speech::Plain | Speech::Http1 => {
+            let server = hyper::server::conn::http1::Builder::new();
+            server.serve_connection(stream, service).await
+        }
+        Speech::Http2 => {
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.serve_connection(stream, service).await
+        }
+    };
 }
 
 #[derive(Clone)]
@@ -159,34 +223,58 @@ impl Site {
         &self,
         request: Request<Incoming>,
         server: IpAddr,
-        is_tls: bool,
-    ) -> Result<Response<Full<Bytes>>> {
-        let host = request.headers().get("host");
-        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
-        let host = host.to_owned();
+        speech: Speech,
+    ) -> Result<Response<Content>> {
         let (head, body) = request.into_parts();
+        let host = host(&head);
         let path = head.uri.path();
-        self.hits.add(server, &host, path);
-        let body = body.collect().await?.to_bytes();
-        if path.starts_with("/git/") {
-            return git::answer(&self.files, &head, body).await;
-        }
-        if let Some(file) = path.strip_prefix("/files/") {
-            return Ok(self.file(file));
-        }
-        let seen = json!({
-            "server": server.to_string(),
-            "host": host,
-            "method": head.method.as_str(),
-            "path": path,
-            "tls": is_tls,
-            "bytes": body.len(),
+        let taken = Taken::default();
+        self.hits.add(Hit {
+            server,
+            host: host.clone(),
+            method: head.method.to_string(),
+            path: path.to_owned(),
+            version: format!("{:?}", head.version),
+            taken: taken.clone(),
         });
-        let response = Response::builder().header("content-type", "application/json");
-        Ok(response.body(Full::from(seen.to_string()))?)
+        let body = body.collect().await?.to_bytes();
+        let path_parts = path.trim_start_matches('/').split_once('/');
+        let (kind, rest) = path_parts.unwrap_or((path, ""));
+        let content = match kind {
+            "git" => return git::answer(&self.files, &head, body).await,
+            "files" => return Ok(self.file(rest)),
+            "socket" if head.headers.contains_key(UPGRADE) => return switched(),
+            "chunked" => Content::lines(),
+            "large" => Content::large(taken),
+            "trailers" => Content::trailed(),
+            _ => {
+                let seen = json!({
+                    "server": server.to_string(),
+                    "host": host,
+                    "method": head.method.as_str(),
+                    "path": path,
+                    "version": format!("{:?}", head.version),
+                    "fields": fields(&head),
+                    "tls": speech != Speech::Plain,
+                    "bytes": body.len(),
+                });
+                seen.to_string().into()
+            }
+        };
+        let mut response = Response::new(content);
+        if kind == "trailers" {
+            let names = HeaderValue::from_static(content::TRAILER.0);
+            response.headers_mut().insert(TRAILER, names);
+        }
+        if head.method == Method::HEAD {
+            let length = response.body().size_hint().exact().unwrap_or(0);
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            *response.body_mut() = Content::Whole(None);
+        }
+        Ok(response)
     }
 
-    fn file(&self, path: &str) -> Response<Full<Bytes>> {
+    fn file(&self, path: &str) -> Response<Content> {
         let mut path = self.files.join(path);
         let is_inside = path.components().all(|part| part != Component::ParentDir);
         if path.is_dir() {
@@ -194,23 +282,54 @@ impl Site {
         }
         match std::fs::read(&path) {
             Ok(content) if is_inside => {
-                let mut response = Response::new(Full::from(content));
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "html")
-                {
-                    let html = HeaderValue::from_static("text/html");
-                    response.headers_mut().insert(CONTENT_TYPE, html);
+                let mut response = Response::new(Content::from(content));
+                if let Some(kind) = content_type(&path) {
+                    let kind = HeaderValue::from_static(kind);
+                    response.headers_mut().insert(CONTENT_TYPE, kind);
                 }
                 response
             }
             Ok(_) | Err(_) => {
-                let mut response = Response::new(Full::default());
+                let mut response = Response::new(Content::from(Vec::new()));
                 *response.status_mut() = StatusCode::NOT_FOUND;
                 response
             }
         }
     }
+}
+
+/// In HTTP/2 the host stands beside the fields.
+fn host(head: &Parts) -> String {
+    let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    field.or(authority).unwrap_or("").to_owned()
+}
+
+fn fields(head: &Parts) -> Value {
+    let fields = head.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.as_str().to_owned(), Value::from(value))
+    });
+    fields.collect()
+}
+
+fn content_type(path: &Path) -> Option<&'static str> {
+    match path.extension()?.to_str()? {
+        "html" => Some("text/html"),
+        "css" => Some("text/css"),
+        "js" => Some("text/javascript"),
+        "svg" => Some("image/svg+xml"),
+        _ => None,
+    }
+}
+
+/// As a WebSocket server agrees to leave HTTP. What would follow is of no interest here.
+fn switched() -> Result<Response<Content>> {
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, "websocket");
+    Ok(response.body(Content::from(Vec::new()))?)
 }
 
 async fn echo(listener: TcpListener, hits: Hits) {
@@ -219,7 +338,7 @@ async fn echo(listener: TcpListener, hits: Hits) {
             continue;
         };
         if let Some(server) = server_address(&stream) {
-            hits.add(server, "echo", "");
+            hits.add(Hit::bare(server, "echo"));
         }
         tokio::spawn(async move {
             let (mut from, mut to) = stream.split();
@@ -236,7 +355,7 @@ async fn echo_datagrams(socket: UdpSocket, hits: Hits) {
     let mut buffer = [0; 2048];
     while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
         if let Ok(server) = server {
-            hits.add(server, "echo", "");
+            hits.add(Hit::bare(server, "echo"));
         }
         let _ = socket.send_to(&buffer[..length], client).await;
     }

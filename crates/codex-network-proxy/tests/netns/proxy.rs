@@ -1,11 +1,12 @@
 //! The product: its binary, started as a user starts it.
 //!
 //! Main type: [`Proxy`]. It is configured by a `config.toml` in a `CODEX_HOME` of its own and by flags; what it tells is
-//! read as a program would read it: the exports from stdout, and the audit events from its log in JSON on stderr.
+//! read as a program would read it: the exports from stdout, and the audit events and warnings from its log in JSON on
+//! stderr.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -36,8 +37,17 @@ pub(crate) struct Proxy {
     pub(crate) socks: SocketAddr,
     /// What it told a person to export.
     pub(crate) exports: BTreeMap<String, String>,
-    log: watch::Receiver<Vec<Value>>,
+    /// Its `CODEX_HOME`.
+    pub(crate) home: PathBuf,
+    log: watch::Receiver<Log>,
     child: Child,
+}
+
+/// What it has logged so far.
+#[derive(Debug, Default)]
+struct Log {
+    events: Vec<Value>,
+    warnings: Vec<Value>,
 }
 
 impl Proxy {
@@ -61,7 +71,7 @@ impl Proxy {
             .context("cannot start the proxy")?;
         let stdout = child.stdout.take().context("no stdout")?;
         let stderr = child.stderr.take().context("no stderr")?;
-        let (sender, log) = watch::channel(Vec::new());
+        let (sender, log) = watch::channel(Log::default());
         tokio::spawn(read_log(stderr, sender));
         let exports = timeout(PATIENCE, read_exports(stdout))
             .await
@@ -71,6 +81,7 @@ impl Proxy {
             http: address(&exports, "http_proxy", "http://")?,
             socks: address(&exports, "all_proxy", "socks5h://")?,
             exports,
+            home,
             log,
             child,
         })
@@ -89,22 +100,35 @@ impl Proxy {
             event["client.address"] == client.as_str()
                 && event["network.transport.protocol"] == protocol
         };
-        let find = |events: &[Value]| {
-            let mut events = events.iter().filter(about);
-            events
-                .find(|event| event["network.policy.reason"] == reason)
-                .cloned()
-        };
-        let mut log = self.log.clone();
-        let found = log.wait_for(|events| find(events).is_some());
-        match timeout(PATIENCE, found).await {
-            Ok(events) => find(&events?).context("the event is gone"),
+        let fits = |event: &Value| about(&event) && event["network.policy.reason"] == reason;
+        match self.wait_for(fits).await {
+            Ok(event) => Ok(event),
             Err(_) => {
                 let log = self.log.borrow();
-                let others: Vec<&Value> = log.iter().filter(about).collect();
+                let others: Vec<&Value> = log.events.iter().filter(about).collect();
                 bail!("no audit event says `{reason}`; of this client: {others:?}")
             }
         }
+    }
+
+    /// Waits for an audit event.
+    pub(crate) async fn wait_for(&self, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        let find = |log: &Log| log.events.iter().find(|event| fits(event)).cloned();
+        let mut log = self.log.clone();
+        let found = log.wait_for(|log| find(log).is_some());
+        let log = timeout(PATIENCE, found).await.context("no such event")??;
+        find(&log).context("the event is gone")
+    }
+
+    /// The warnings about this host so far that have this message.
+    pub(crate) fn warnings(&self, message: &str, host: &str) -> Vec<Value> {
+        let log = self.log.borrow();
+        let fields = log.warnings.iter().map(|warning| &warning["fields"]);
+        // The host is written as a literal of the log.
+        let host = format!("{host:?}");
+        let fits =
+            |fields: &&Value| fields["message"] == message && fields["host"] == host.as_str();
+        fields.filter(fits).cloned().collect()
     }
 
     /// Asks the process to end, as an operator does, and waits for it.
@@ -146,14 +170,17 @@ fn address(exports: &BTreeMap<String, String>, name: &str, scheme: &str) -> Resu
     })
 }
 
-/// Keeps the audit events, and passes on what is no JSON and no greeting.
-async fn read_log(stderr: ChildStderr, events: watch::Sender<Vec<Value>>) {
+/// Keeps the audit events and the warnings, and passes on what is no JSON and no greeting.
+async fn read_log(stderr: ChildStderr, log: watch::Sender<Log>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Value>(&line) {
             Ok(mut entry) if entry["target"] == "codex_otel.network_proxy" => {
                 let event = entry["fields"].take();
-                events.send_modify(|events| events.push(event));
+                log.send_modify(|log| log.events.push(event));
+            }
+            Ok(entry) if entry["level"] == "WARN" => {
+                log.send_modify(|log| log.warnings.push(entry));
             }
             Ok(_) => {}
             Err(_) if line.starts_with("codex-network-proxy: ") => {}

@@ -19,7 +19,7 @@ use crate::world::World;
 /// Most cases wait for a program that starts up.
 const AT_ONCE: usize = 6;
 
-/// What a case may take at most.
+/// What a case may take at most, unless it says otherwise.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -35,7 +35,15 @@ type Running = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 pub(crate) struct Case {
     name: String,
     run: Box<dyn FnOnce(Arc<World>) -> Running + Send>,
+    limit: Duration,
     is_last: bool,
+}
+
+impl Case {
+    /// Grants it another time than the usual one.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
 }
 
 /// A case that passes unless it fails.
@@ -63,6 +71,7 @@ where
     Case {
         name: name.into(),
         run: Box::new(|world| Box::pin(run(world))),
+        limit: LIMIT,
         is_last: false,
     }
 }
@@ -117,8 +126,9 @@ pub(crate) async fn run(world: &Arc<World>, cases: Vec<Case>, filter: Option<&st
 }
 
 async fn judged(case: Case, world: Arc<World>) -> (String, Result<Outcome>) {
-    let outcome = timeout(LIMIT, (case.run)(world)).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("did not end within {LIMIT:?}")));
+    let limit = case.limit;
+    let outcome = timeout(limit, (case.run)(world)).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("did not end within {limit:?}")));
     (case.name, outcome)
 }
 

@@ -24,6 +24,9 @@ allowed_domains = ["**.allowed.example", "1.2.3.4", "2606:2800:220:1::1"]
 denied_domains = ["**.denied.allowed.example", "151.101.9.9"]
 "#;
 
+/// Read-only access to the same hosts, also inside TLS.
+const READING: &str = "mode = \"limited\"\nmitm = true\n";
+
 /// A policy that lists the loopback, listens on every address, and still must not be led to itself.
 const LOCAL: &str = r#"
 default_permissions = "suite"
@@ -44,6 +47,8 @@ pub(crate) struct World {
     pub(crate) proxy: Proxy,
     /// The same policy in limited mode, in a process that shares nothing with the other.
     pub(crate) limited: Proxy,
+    /// The same policy in limited mode, with interception.
+    pub(crate) reading: Proxy,
     /// A policy that lists the loopback.
     pub(crate) local: Proxy,
     pub(crate) directory: TempDir,
@@ -64,9 +69,17 @@ impl World {
             "--socks-addr",
             "127.0.0.1:8082",
         ];
+        let reading = [
+            "--http-addr",
+            "127.0.0.1:3131",
+            "--socks-addr",
+            "127.0.0.1:8083",
+        ];
+        let opened = format!("{PUBLIC}{READING}");
         Ok(Self {
             proxy: start(path, authority, "public", PUBLIC, &[]).await?,
             limited: start(path, authority, "limited", PUBLIC, &limited).await?,
+            reading: start(path, authority, "reading", &opened, &reading).await?,
             local: start(path, authority, "local", LOCAL, &[]).await?,
             names,
             origins,
@@ -74,16 +87,20 @@ impl World {
         })
     }
 
-    /// One more proxy with the public policy, for a case that ends it.
-    pub(crate) async fn another_proxy(&self, name: &str, ports: [u16; 2]) -> Result<Proxy> {
+    /// One more proxy with the public policy and these lines besides, for a case of its own.
+    pub(crate) async fn another_proxy(
+        &self,
+        name: &str,
+        lines: &str,
+        ports: [u16; 2],
+    ) -> Result<Proxy> {
         let [http, socks] = ports.map(|port| format!("127.0.0.1:{port}"));
-        let arguments = ["--http-addr", &http, "--socks-addr", &socks];
         start(
             self.directory.path(),
             &self.origins.authority,
             name,
-            PUBLIC,
-            &arguments,
+            &format!("{PUBLIC}{lines}"),
+            &["--http-addr", &http, "--socks-addr", &socks],
         )
         .await
     }
@@ -97,8 +114,7 @@ impl World {
 
     /// The environment of a real client: what the proxy told to export, whom to trust, and a home of its own.
     pub(crate) fn client_environment(&self, room: &Path) -> BTreeMap<String, String> {
-        let mut environment = bare_environment();
-        environment.extend(self.proxy.exports.clone());
+        let mut environment = told_environment(&self.proxy, room);
         for name in [
             "SSL_CERT_FILE",
             "CURL_CA_BUNDLE",
@@ -113,10 +129,18 @@ impl World {
                 self.origins.authority.display().to_string(),
             );
         }
-        environment.insert("HOME".to_owned(), room.display().to_string());
-        environment.insert("TMPDIR".to_owned(), room.display().to_string());
         environment
     }
+}
+
+/// The environment of a client that was told nothing but where the proxy is and whom to trust, by the proxy itself.
+pub(crate) fn told_environment(proxy: &Proxy, room: &Path) -> BTreeMap<String, String> {
+    let mut environment = bare_environment();
+    environment.extend(proxy.exports.clone());
+    for name in ["HOME", "TMPDIR"] {
+        environment.insert(name.to_owned(), room.display().to_string());
+    }
+    environment
 }
 
 async fn start(

@@ -75,7 +75,7 @@ async fn the_log_says_what_decided_or_what_would_allow() {
     check(
         &world,
         http("example.com", "POST"),
-        "mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only",
+        "mode = \"limited\" permits GET, HEAD and OPTIONS without upgrades, and no SOCKS5",
     )
     .await;
     check(

@@ -19,6 +19,8 @@ pub(super) enum Client {
     Openssl,
     /// Node and what runs in it
     Node,
+    /// npm, whatever its own configuration says
+    Npm,
     /// requests, and what is built on it
     Python,
     Curl,
@@ -42,7 +44,8 @@ impl Client {
     fn title(self) -> &'static str {
         match self {
             Self::Openssl => "OpenSSL, Go, Ruby, Python's ssl, httpx, most programs in Rust",
-            Self::Node => "Node, npm",
+            Self::Node => "Node",
+            Self::Npm => "npm",
             Self::Python => "Python's requests",
             Self::Curl => "curl",
             Self::Git => "git",
@@ -62,6 +65,7 @@ impl Client {
         match self {
             Self::Openssl => Some("SSL_CERT_FILE"),
             Self::Node => Some("NODE_EXTRA_CA_CERTS"),
+            Self::Npm => Some("npm_config_cafile"),
             Self::Python => Some("REQUESTS_CA_BUNDLE"),
             Self::Curl => Some("CURL_CA_BUNDLE"),
             Self::Git => Some("GIT_SSL_CAINFO"),
@@ -168,6 +172,7 @@ impl Trust {
         match client {
             Client::Openssl
             | Client::Node
+            | Client::Npm
             | Client::Python
             | Client::Curl
             | Client::Git
@@ -175,7 +180,8 @@ impl Trust {
             | Client::Pip => self.export(client).into_iter().collect(),
             Client::Java => self.java(),
             Client::Firefox => vec![
-                "# PROFILE is the folder that about:profiles names; for Chromium it is $HOME/.pki/nssdb.".to_owned(),
+                "# PROFILE is the folder that about:profiles names; for Chromium it is $HOME/.pki/nssdb,".to_owned(),
+                "# which may have to be made first (mkdir -p).".to_owned(),
                 format!("certutil -A -n codex-network-proxy -t C,, -i {certificate} -d sql:PROFILE"),
                 "# On macOS and Windows, Firefox takes the system's store: security.enterprise_roots.enabled in".to_owned(),
                 "# about:config, true by default.".to_owned(),

@@ -154,6 +154,7 @@ async fn trust_shows_every_kind_of_client_or_one() {
     for part in [
         "SSL_CERT_FILE=",
         "NODE_EXTRA_CA_CERTS=",
+        "npm_config_cafile=",
         "REQUESTS_CA_BUNDLE=",
         "CURL_CA_BUNDLE=",
         "GIT_SSL_CAINFO=",
@@ -175,6 +176,7 @@ async fn trust_shows_every_kind_of_client_or_one() {
     for (client, part) in [
         ("openssl", "SSL_CERT_FILE="),
         ("node", "NODE_EXTRA_CA_CERTS="),
+        ("npm", "npm_config_cafile="),
         ("python", "REQUESTS_CA_BUNDLE="),
         ("curl", "CURL_CA_BUNDLE="),
         ("git", "GIT_SSL_CAINFO="),
@@ -190,7 +192,7 @@ async fn trust_shows_every_kind_of_client_or_one() {
         let one = home.good(&["trust", client]).await;
         assert!(one.contains(part), "{one}");
         assert!(all.contains(&one), "{one}");
-        assert!(one.lines().count() <= 5, "more than one client: {one}");
+        assert!(one.lines().count() <= 6, "more than one client: {one}");
     }
 }
 
@@ -445,7 +447,7 @@ async fn every_shell_reads_back_the_very_path() {
     home.good(&["trust"]).await;
     for (program, shell) in [("sh", "sh"), ("bash", "sh"), ("fish", "fish")] {
         let lines = home.good(&["trust", "--shell", shell]).await;
-        assert_eq!(lines.lines().count(), 7, "{lines}");
+        assert_eq!(lines.lines().count(), 8, "{lines}");
         let one = home.good(&["trust", "pip", "--shell", shell]).await;
         assert!(lines.contains(&one) && one.contains("PIP_CERT"), "{one}");
         let script = format!("{lines}printf %s \"$SSL_CERT_FILE\"");

@@ -1,6 +1,11 @@
 //! A request's way to its origin and back (SPEC E2, F3, F4).
 
-use crate::harness::{Origin, Setup, World, undated};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::harness::{Answer, Origin, Setup, Wire, World, undated, within};
 
 /// Sends `request` (with `PORT` for the origin's) to a proxy and `answer` back; returns what each side got.
 async fn through(request: &str, answer: &str) -> (String, String) {
@@ -53,6 +58,11 @@ async fn an_empty_path_and_a_query_without_path_reach_the_origin_as_slash() {
     for (target, path) in [
         ("http://origin.test:PORT", "/"),
         ("http://origin.test:PORT?q", "/?q"),
+        // The fragment is no part of a request; what is left of the target is empty.
+        ("http://origin.test:PORT#", "/"),
+        ("http://origin.test:PORT#/a", "/"),
+        ("http://origin.test:PORT?#/a", "/?"),
+        ("http://origin.test:PORT/a#b", "/a"),
     ] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: origin.test:PORT\r\n\r\n");
         let expected = format!("GET {path} HTTP/1.1\r\nHost: origin.test:PORT\r\n\r\n");
@@ -156,6 +166,40 @@ async fn a_kept_connection_is_never_used_for_another_name() {
         upstream.message().await;
         upstream.send(OK).await;
         client.message().await;
+    }
+}
+
+/// Rebinding: the name leads elsewhere now, and the kept connection leads to where it led before.
+#[tokio::test]
+async fn a_kept_connection_is_not_used_for_an_address_that_was_not_judged() {
+    let world = Setup::usual()
+        .limits(|limits| limits.lookup_reuse = Duration::ZERO)
+        .start()
+        .await;
+    let origin = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = origin.local_addr().unwrap().port();
+    let mut client = world.http().await;
+    // Linux has all of 127.0.0.0/8; elsewhere there is one address only, and nothing to tell apart.
+    let count = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let mut kept = Vec::new();
+    for address in &["127.0.0.1", "127.0.0.2"][..count] {
+        let address: IpAddr = address.parse().unwrap();
+        world
+            .script
+            .set("origin.test", Answer::Addresses(vec![address]));
+        client
+            .send(format!("GET http://origin.test:{port}/ HTTP/1.1\r\n\r\n"))
+            .await;
+        let (stream, _) = within("a connection to the origin", origin.accept())
+            .await
+            .unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), address);
+        let mut upstream = Wire::new(stream);
+        upstream.message().await;
+        upstream.send(OK).await;
+        client.message().await;
+        // It stays open, and could be used again.
+        kept.push(upstream);
     }
 }
 

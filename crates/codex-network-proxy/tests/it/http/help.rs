@@ -269,7 +269,7 @@ async fn what_is_refused_inside_of_tls_says_the_same() {
     assert_eq!((code, kind.as_str()), (403, "application/problem+json"));
     assert_eq!(
         field,
-        r#"codex-network-proxy; error=http_request_denied; details="method_not_allowed; mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only""#
+        r#"codex-network-proxy; error=http_request_denied; details="method_not_allowed; mode = \"limited\" permits GET, HEAD and OPTIONS without upgrades, and no SOCKS5""#
     );
     let problem: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(

@@ -97,7 +97,7 @@ async fn writing_is_refused_in_every_version() {
             );
             assert_eq!(
                 refused.headers()["proxy-status"],
-                r#"codex-network-proxy; error=http_request_denied; details="method_not_allowed; mode = \"limited\" permits GET, HEAD and OPTIONS over HTTP only""#
+                r#"codex-network-proxy; error=http_request_denied; details="method_not_allowed; mode = \"limited\" permits GET, HEAD and OPTIONS without upgrades, and no SOCKS5""#
             );
             assert_eq!(refused.headers()["content-type"], "text/plain");
             assert_eq!(refused.headers().get("connection"), None);

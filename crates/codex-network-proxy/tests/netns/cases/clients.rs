@@ -4,9 +4,9 @@
 use crate::report::Case;
 
 mod curl;
-mod git;
+pub(super) mod git;
 mod node;
-mod python;
+pub(super) mod python;
 
 pub(super) fn cases() -> Vec<Case> {
     [node::cases(), python::cases(), git::cases(), curl::cases()]

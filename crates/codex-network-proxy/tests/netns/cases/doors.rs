@@ -350,7 +350,7 @@ async fn unix_socket(world: Arc<World>) -> Result<()> {
 
 /// The system's look-up cannot be cancelled, and with a dead name server takes longer than an operator waits.
 async fn slow_exit(world: Arc<World>) -> Result<()> {
-    let proxy = world.another_proxy("slow-exit", [3150, 8150]).await?;
+    let proxy = world.another_proxy("slow-exit", "", [3150, 8150]).await?;
     let host = full("slow-exit");
     let mut stream = within(TcpStream::connect(proxy.http)).await??;
     let request = format!("CONNECT {host}:443 HTTP/1.1\r\nhost: {host}:443\r\n\r\n");

@@ -123,6 +123,26 @@ const OTHERS: &[(&str, &str)] = &[
     ("hang-up", "silent"),
     ("slow-exit", "silent"),
     ("counted", "151.101.1.1"),
+    ("http1", crate::origin::HTTP1_ADDRESS),
+    ("http2", crate::origin::HTTP2_ADDRESS),
+    ("both", crate::origin::BOTH_ADDRESS),
+    ("verified", "151.101.1.1"),
+    ("verified-http2", crate::origin::HTTP2_ADDRESS),
+    ("verified-expired", crate::origin::EXPIRED_ADDRESS),
+    ("verified-wrong-name", "151.101.1.1"),
+    (
+        "verified-unknown-issuer",
+        crate::origin::UNKNOWN_ISSUER_ADDRESS,
+    ),
+    ("distrust-curl", crate::origin::BOTH_ADDRESS),
+    ("distrust-python-urllib", crate::origin::BOTH_ADDRESS),
+    ("distrust-python-requests", crate::origin::BOTH_ADDRESS),
+    ("distrust-go-http2", crate::origin::BOTH_ADDRESS),
+    ("distrust-node-https", crate::origin::BOTH_ADDRESS),
+    ("distrust-node-http2", crate::origin::BOTH_ADDRESS),
+    ("distrust-java-http2", crate::origin::BOTH_ADDRESS),
+    ("distrust-chromium", crate::origin::BOTH_ADDRESS),
+    ("handmade", crate::origin::HANDMADE_ADDRESS),
 ];
 
 /// Names that change their answer.
@@ -175,14 +195,14 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>> {
     addresses.collect()
 }
 
-/// What the HTTPS origin has a certificate for: everything that is served but one.
+/// What the HTTPS origin has a certificate for: everything that is served but the wrong names.
 pub(crate) fn certified_names() -> Vec<String> {
     let served = ROWS
         .iter()
         .map(|row| row.0)
         .chain(OTHERS.iter().map(|other| other.0));
     let mut names: Vec<String> = served
-        .filter(|name| *name != "wrong-name")
+        .filter(|name| !name.ends_with("wrong-name"))
         .map(full)
         .collect();
     names.push("1.2.3.4".to_owned());

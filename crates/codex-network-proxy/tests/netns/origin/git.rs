@@ -7,17 +7,13 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use http_body_util::Full;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::content::Content;
 use crate::command::bare_environment;
 
-pub(super) async fn answer(
-    files: &Path,
-    head: &Parts,
-    body: Bytes,
-) -> Result<Response<Full<Bytes>>> {
+pub(super) async fn answer(files: &Path, head: &Parts, body: Bytes) -> Result<Response<Content>> {
     let field = |name: &str| {
         let value = head.headers.get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or("")
@@ -60,5 +56,5 @@ pub(super) async fn answer(
             response.header(name, value)
         };
     }
-    Ok(response.body(Full::from(output[end + 4..].to_vec()))?)
+    Ok(response.body(Content::from(output[end + 4..].to_vec()))?)
 }

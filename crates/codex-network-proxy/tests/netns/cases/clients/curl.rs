@@ -61,6 +61,11 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         &["\"bytes\":4", "status=200"],
     ),
     (
+        "websocket_in_a_tunnel",
+        "--http1.1 -H Connection:Upgrade -H Upgrade:websocket https://shop.allowed.example/socket/curl",
+        &["connect=200", "status=101"],
+    ),
+    (
         "refused_http",
         "-i http://unlisted.example/",
         &[

@@ -1,7 +1,7 @@
 //! git: clone and push over http and https, and the refusals.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
@@ -36,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-async fn git(
+pub(in crate::cases) async fn git(
     environment: &BTreeMap<String, String>,
     room: &Path,
     arguments: &[&str],
@@ -53,7 +53,7 @@ async fn git(
     output("git", place.iter().chain(arguments), environment).await
 }
 
-async fn good(
+pub(in crate::cases) async fn good(
     environment: &BTreeMap<String, String>,
     room: &Path,
     arguments: &[&str],
@@ -64,8 +64,10 @@ async fn good(
 }
 
 /// What keeps these cases from running here.
-async fn obstacle(environment: &BTreeMap<String, String>) -> Option<Outcome> {
-    let backend = output("git", ["--exec-path"], environment).await.ok()?;
+pub(in crate::cases) async fn obstacle(environment: &BTreeMap<String, String>) -> Option<Outcome> {
+    let Ok(backend) = output("git", ["--exec-path"], environment).await else {
+        return Some(Outcome::Skipped("git is not installed".to_owned()));
+    };
     let path = Path::new(backend.stdout.trim());
     let missing = ["git-http-backend", "git-remote-https"]
         .into_iter()
@@ -74,7 +76,13 @@ async fn obstacle(environment: &BTreeMap<String, String>) -> Option<Outcome> {
 }
 
 fn environment(world: &World, room: &Path) -> BTreeMap<String, String> {
-    let mut environment = world.client_environment(room);
+    undisturbed(world.client_environment(room))
+}
+
+/// Nobody to ask, and no configuration of this machine.
+pub(in crate::cases) fn undisturbed(
+    mut environment: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     environment.insert("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned());
     environment.insert("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned());
     environment
@@ -84,9 +92,6 @@ async fn round_trip(world: Arc<World>, scheme: &str, pushes: bool) -> Result<Out
     let name = format!("{scheme}-{}", if pushes { "push" } else { "clone" });
     let room = world.room(&name)?;
     let environment = environment(&world, &room);
-    if output("git", ["--version"], &environment).await.is_err() {
-        return Ok(Outcome::Skipped("git is not installed".to_owned()));
-    }
     if let Some(skipped) = obstacle(&environment).await {
         return Ok(skipped);
     }
@@ -104,16 +109,7 @@ async fn round_trip(world: Arc<World>, scheme: &str, pushes: bool) -> Result<Out
         &["config", "http.receivepack", "true"],
     )
     .await?;
-    good(
-        &environment,
-        &room,
-        &["init", "--quiet", "-b", "main", "source"],
-    )
-    .await?;
-    let source = room.join("source");
-    std::fs::write(source.join("file"), noise(10_000))?;
-    good(&environment, &source, &["add", "."]).await?;
-    good(&environment, &source, &["commit", "--quiet", "-m", "First"]).await?;
+    let source = first_commit(&environment, &room).await?;
     good(&environment, &source, &["push", "--quiet", &bare, "main"]).await?;
     let url = format!("{scheme}://git.allowed.example/git/{name}");
     good(&environment, &room, &["clone", "--quiet", &url, "clone"]).await?;
@@ -136,8 +132,26 @@ async fn round_trip(world: Arc<World>, scheme: &str, pushes: bool) -> Result<Out
     Ok(Outcome::Passed)
 }
 
+/// A repository with one file, in `source` of the room.
+pub(in crate::cases) async fn first_commit(
+    environment: &BTreeMap<String, String>,
+    room: &Path,
+) -> Result<PathBuf> {
+    good(
+        environment,
+        room,
+        &["init", "--quiet", "-b", "main", "source"],
+    )
+    .await?;
+    let source = room.join("source");
+    std::fs::write(source.join("file"), noise(10_000))?;
+    good(environment, &source, &["add", "."]).await?;
+    good(environment, &source, &["commit", "--quiet", "-m", "First"]).await?;
+    Ok(source)
+}
+
 /// What does not compress, and is the same every time.
-fn noise(length: usize) -> Vec<u8> {
+pub(in crate::cases) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let bytes = std::iter::repeat_with(|| {
         state ^= state << 13;

@@ -3,11 +3,12 @@
 //! The interpreter is `CNP_PYTHON`, else `python3`. A client that it does not have is skipped.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
-use crate::command::output;
+use crate::command::{Said, output};
 use crate::report::{Case, Outcome, skippable};
 use crate::world::World;
 
@@ -145,12 +146,15 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-fn interpreter() -> String {
+pub(in crate::cases) fn interpreter() -> String {
     std::env::var("CNP_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
 /// Why a script that needs these modules cannot run here.
-async fn obstacle(modules: &str, environment: &BTreeMap<String, String>) -> Option<Outcome> {
+pub(in crate::cases) async fn obstacle(
+    modules: &str,
+    environment: &BTreeMap<String, String>,
+) -> Option<Outcome> {
     let import = format!("import {modules}");
     let why = match output(&interpreter(), ["-c", &import], environment).await {
         Ok(said) if said.good => return None,
@@ -170,9 +174,14 @@ async fn obstacle(modules: &str, environment: &BTreeMap<String, String>) -> Opti
 
 fn environment(world: &World, room: &str) -> Result<BTreeMap<String, String>> {
     let mut environment = world.client_environment(&world.room(room)?);
-    // Where pyenv's `python3` finds the interpreter.
-    environment.extend(std::env::var("PYENV_ROOT").map(|root| ("PYENV_ROOT".to_owned(), root)));
+    environment.extend(installation());
     Ok(environment)
+}
+
+/// Where pyenv's `python3` finds the interpreter.
+pub(in crate::cases) fn installation() -> Option<(String, String)> {
+    let root = std::env::var("PYENV_ROOT").ok()?;
+    Some(("PYENV_ROOT".to_owned(), root))
 }
 
 async fn fetch(
@@ -196,6 +205,8 @@ async fn fetch(
     Ok(Outcome::Passed)
 }
 
+pub(in crate::cases) const WHEEL_FILE: &str = "demo-1.0-py3-none-any.whl";
+
 /// Makes a package of nothing but its description.
 const WHEEL: &str = "
 import sys, zipfile
@@ -207,50 +218,18 @@ with zipfile.ZipFile(sys.argv[1], 'w') as wheel:
 
 async fn pip(world: Arc<World>, index: &str, good: bool) -> Result<Outcome> {
     let room = if good { "pip" } else { "pip-refused" };
-    let mut environment = environment(&world, room)?;
+    let environment = environment(&world, room)?;
     if let Some(skipped) = obstacle("pip", &environment).await {
         return Ok(skipped);
     }
-    let wheel = "demo-1.0-py3-none-any.whl";
-    let directory = world.origins.files.join("simple/demo");
     if good {
-        std::fs::create_dir_all(&directory)?;
-        let path = directory.join(wheel).display().to_string();
-        ensure!(
-            output(&interpreter(), ["-c", WHEEL, &path], &environment)
-                .await?
-                .good,
-            "no wheel"
-        );
-        let page = format!("<!DOCTYPE html><a href=\"{wheel}\">{wheel}</a>");
-        std::fs::write(directory.join("index.html"), page)?;
+        publish(&world.origins.files.join("simple"), &environment).await?;
     }
-    // The machine may know other places to find packages.
-    environment.insert("PIP_CONFIG_FILE".to_owned(), "/dev/null".to_owned());
-    let target = world.room(room)?.join("target").display().to_string();
-    let arguments = [
-        "-m",
-        "pip",
-        "download",
-        "-vv",
-        "--no-deps",
-        "--no-cache-dir",
-        "--disable-pip-version-check",
-        "--retries",
-        "0",
-        "--index-url",
-        index,
-        "-d",
-        &target,
-        "demo==1.0",
-    ];
-    let said = output(&interpreter(), arguments, &environment).await?;
+    let target = world.room(room)?.join("target");
+    let said = download(environment, index, &target).await?;
     ensure!(said.good == good, "{said:?}");
     if good {
-        ensure!(
-            std::path::Path::new(&target).join(wheel).exists(),
-            "{said:?}"
-        );
+        ensure!(target.join(WHEEL_FILE).exists(), "{said:?}");
     } else {
         ensure!(
             format!("{}{}", said.stdout, said.stderr).contains("403"),
@@ -258,4 +237,34 @@ async fn pip(world: Arc<World>, index: &str, good: bool) -> Result<Outcome> {
         );
     }
     Ok(Outcome::Passed)
+}
+
+/// Makes an index of one package.
+pub(in crate::cases) async fn publish(
+    index: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Result<()> {
+    let directory = index.join("demo");
+    std::fs::create_dir_all(&directory)?;
+    let path = directory.join(WHEEL_FILE).display().to_string();
+    let said = output(&interpreter(), ["-c", WHEEL, &path], environment).await?;
+    ensure!(said.good, "no wheel: {said:?}");
+    let page = format!("<!DOCTYPE html><a href=\"{WHEEL_FILE}\">{WHEEL_FILE}</a>");
+    std::fs::write(directory.join("index.html"), page)?;
+    Ok(())
+}
+
+/// Has pip download the package of an index into a directory.
+pub(in crate::cases) async fn download(
+    mut environment: BTreeMap<String, String>,
+    index: &str,
+    target: &Path,
+) -> Result<Said> {
+    // The machine may know other places to find packages.
+    environment.insert("PIP_CONFIG_FILE".to_owned(), "/dev/null".to_owned());
+    let fixed =
+        "-m pip download -vv --no-deps --no-cache-dir --disable-pip-version-check --retries 0";
+    let target = target.display().to_string();
+    let varied = ["--index-url", index, "-d", &target, "demo==1.0"];
+    output(&interpreter(), fixed.split(' ').chain(varied), &environment).await
 }

@@ -1,0 +1,4 @@
+//! Feeds `socks`; what it checks is said there.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| codex_network_fuzz::socks::check(data));
