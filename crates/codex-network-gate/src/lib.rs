@@ -72,4 +72,4 @@ pub use route::ParentProxies;
 #[cfg(target_os = "linux")]
 pub use splice::{Pipe, Socket};
 pub use store::{PolicyStore, Snapshot};
-pub use upstream::{Connection, Datagrams, HttpOffer, Upstream};
+pub use upstream::{Collector, Connection, Datagrams, HttpOffer, Upstream};

@@ -179,7 +179,8 @@ fn answer(
 
 fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let log = Log::start().context("could not start the log")?;
-    arguments.verbosity.start("warn", log.clone());
+    let exports = arguments.evidence.start()?;
+    arguments.verbosity.start("warn", log.clone(), &exports);
     let overrides = Overrides {
         http_addr: arguments.http_addr,
         socks_addr: arguments.socks_addr,
@@ -188,9 +189,11 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let ended = serve::run(
         &overrides,
         &arguments.evidence,
+        &exports,
         arguments.verbosity.quiet,
         &log,
     );
+    EvidenceArguments::finish(&exports);
     log.flush_for_exit();
     ended
 }

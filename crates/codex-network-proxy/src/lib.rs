@@ -35,6 +35,8 @@ mod deadline;
 mod drain;
 mod error;
 mod exchange;
+#[cfg(feature = "export")]
+pub mod export;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -62,6 +64,8 @@ pub use config::{
     NetworkProxySettings, validate_policy_against_constraints,
 };
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "export")]
+pub use export::{Exports, ExportsBuilder, OtlpSettings, OtlpSettingsError};
 pub use metrics::{BearerToken, Metrics, MetricsEndpoint};
 pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
 pub use reload::PolicyStatus;

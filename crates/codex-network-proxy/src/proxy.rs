@@ -47,6 +47,8 @@ pub struct NetworkProxyBuilder {
     environment: Option<Environment>,
     intercept_always: bool,
     metrics: Vec<MetricsEndpoint>,
+    #[cfg(feature = "export")]
+    exports: Option<Arc<crate::export::Exports>>,
 }
 
 /// Where the settings come from.
@@ -220,7 +222,12 @@ impl NetworkProxyBuilder {
             Some(resolver) => gate.resolver(resolver),
             None => gate,
         };
-        Ok(NetworkProxy {
+        #[cfg(feature = "export")]
+        let gate = match &self.exports {
+            Some(exports) => gate.audit_log(exports.health()),
+            None => gate,
+        };
+        let proxy = NetworkProxy {
             gate: Arc::new(gate.build()),
             configured: config.listeners,
             bound: Arc::default(),
@@ -237,7 +244,10 @@ impl NetworkProxyBuilder {
                 since: SystemTime::now(),
                 failure: None,
             }),
-        })
+        };
+        #[cfg(feature = "export")]
+        proxy.export_to(self.exports.as_ref());
+        Ok(proxy)
     }
 }
 

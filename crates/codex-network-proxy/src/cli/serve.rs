@@ -1,16 +1,17 @@
 //! Serving: what the binary does without a subcommand.
 //!
 //! Loads the configuration, starts the proxy, says where it listens and what to export, and drains on SIGINT and
-//! SIGTERM; SIGHUP reads the config files again.
+//! SIGTERM; SIGHUP reads the config files and opens the audit log again.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use codex_network_proxy::client_env;
 use codex_network_proxy::config::{
     Environment, ListenerAddresses, LoadedConfig, Overrides, Profile, UnixSockets,
 };
-use codex_network_proxy::{ErrorKind, NetworkProxy, NetworkProxyHandle};
+use codex_network_proxy::{ErrorKind, Exports, NetworkProxy, NetworkProxyHandle};
 
 use super::evidence::EvidenceArguments;
 use super::failure::Failure;
@@ -23,6 +24,7 @@ use super::{describe, open_files, runtime};
 pub(super) fn run(
     overrides: &Overrides,
     evidence: &EvidenceArguments,
+    exports: &Arc<Exports>,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -35,7 +37,7 @@ pub(super) fn run(
         return Ok(());
     }
     let runtime = runtime::start()?;
-    let served = runtime.block_on(serve(config, &environment, evidence, quiet, log));
+    let served = runtime.block_on(serve(config, &environment, evidence, exports, quiet, log));
     // A look-up that the system is busy with cannot be cancelled: with a dead name server an operator would wait for it.
     runtime.shutdown_background();
     served
@@ -45,6 +47,7 @@ async fn serve(
     config: LoadedConfig,
     environment: &Environment,
     evidence: &EvidenceArguments,
+    exports: &Arc<Exports>,
     quiet: bool,
     log: &Log,
 ) -> Result<(), Failure> {
@@ -56,7 +59,7 @@ async fn serve(
     let builder = NetworkProxy::builder()
         .loaded_config(config)
         .limits(open_files::limits());
-    let proxy = evidence.apply(builder, log)?.build().await;
+    let proxy = evidence.apply(builder, exports, log)?.build().await;
     let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
     let handle = proxy.run().await.map_err(|error| match error.kind() {
         ErrorKind::Bind => Failure::Other(anyhow::Error::new(error).context(
@@ -75,7 +78,10 @@ async fn serve(
     let signal = loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Signal::Reload => handle.reload(),
+                Signal::Reload => {
+                    exports.reopen();
+                    handle.reload();
+                }
                 Signal::End(signal) => break signal,
             },
             () = keeper.keep() => {}

@@ -11,6 +11,7 @@ use crate::harness::{Wire, within};
 mod ca;
 mod commands;
 mod evidence;
+mod export;
 mod managed;
 
 /// Told past the test runner, so that it is counted.
