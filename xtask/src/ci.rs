@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::step::{Steps, cargo};
-use crate::{budget, fuzz, tidy};
+use crate::{api, budget, fuzz, tidy};
 
 const CLIPPY: [&str; 6] = [
     "clippy",
@@ -34,6 +34,7 @@ pub(crate) fn ci(root: &Path) -> bool {
     let mut steps = Steps::new(root);
     steps.cargo("format", &FORMAT, &[]);
     steps.check("tidy", tidy::run);
+    steps.check("public interface", api::check);
     steps.cargo("clippy", &CLIPPY, &[]);
     steps.cargo(
         "documentation",

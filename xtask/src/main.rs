@@ -1,7 +1,8 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | fuzz | defences`.
+//! The developer's commands: `cargo xtask check | ci | tidy | api | fuzz | defences`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
-//! compiler cannot hold, `tidy` holds. Nothing here ships, and nothing here is needed to build or use the proxy.
+//! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here
+//! is needed to build or use the proxy.
 
 #![expect(
     clippy::print_stdout,
@@ -9,6 +10,7 @@
     reason = "a command line program for developers"
 )]
 
+mod api;
 mod budget;
 mod ci;
 mod defences;
@@ -25,9 +27,11 @@ Usage: cargo xtask <command>
 Commands:
   check   Before every commit: format, clippy, unit tests (under a minute when warm)
   ci      What .ci/run and the workflow call: format, tidy, clippy, docs, all tests, the library
-          without default features, dependency bans, budgets, the release binary
+          without default features, the public interface, dependency bans, budgets, the release
+          binary
   tidy    Floors between modules, counts that keep the gate the only way out, house indicators,
           machine paths, links between documents
+  api     Writes docs/api/ anew: everything that other programs can name in the three crates
   fuzz    All targets of fuzz/, ten minutes each; `fuzz TARGET [SECONDS]` one of them; `fuzz smoke`
           the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
   defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         ["check"] => ci::check(&root),
         ["ci"] => ci::ci(&root),
         ["tidy"] => tidy::run(&root),
+        ["api"] => api::write(&root),
         ["defences"] => defences::run(&root, None),
         ["defences", row] => defences::run(&root, Some(row)),
         ["fuzz", words @ ..] => match fuzz::run(&root, words) {
@@ -64,7 +69,7 @@ fn main() -> ExitCode {
             eprint!("{HELP}");
             return ExitCode::from(2);
         }
-        [command @ ("check" | "ci" | "tidy"), more, ..] => {
+        [command @ ("check" | "ci" | "tidy" | "api"), more, ..] => {
             eprintln!("error: `{command}` takes no arguments, found `{more}`\n\n{HELP}");
             return ExitCode::from(2);
         }

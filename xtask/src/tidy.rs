@@ -10,8 +10,8 @@ mod floors;
 mod indicators;
 mod modules;
 mod paths;
-mod product;
-mod tree;
+pub(crate) mod product;
+pub(crate) mod tree;
 
 use std::path::Path;
 

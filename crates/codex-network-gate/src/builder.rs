@@ -2,23 +2,27 @@
 //!
 //! [`GateBuilder`] takes the policy and what surrounds it. It deliberately reads no environment and no file.
 
+use std::fmt;
 use std::sync::Arc;
 
 use codex_network_policy::Policy;
 
-use crate::decider::{NetworkPolicyDecider, SharedDecider};
-use crate::evidence::AuditLogHealth;
-use crate::gate::Gate;
+use crate::decider::{NetworkPolicyDecider, Sharing};
+use crate::evidence::{AuditLogHealth, History, NetworkProxyAuditMetadata};
+use crate::gate::{Gate, Parts};
 use crate::limits::Limits;
 use crate::resolve::{Resolver, SystemResolver};
 use crate::roots::TrustRoots;
 use crate::route::ParentProxies;
+use crate::store::PolicyStore;
 
 /// Builds a [`Gate`].
-#[derive(Debug)]
 pub struct GateBuilder {
-    policy: Policy,
-    decider: Option<SharedDecider>,
+    store: Arc<PolicyStore>,
+    history: Option<History>,
+    metadata: NetworkProxyAuditMetadata,
+    decider: Option<Arc<dyn NetworkPolicyDecider>>,
+    sharing: Sharing,
     resolver: Arc<dyn Resolver>,
     parents: ParentProxies,
     limits: Limits,
@@ -26,11 +30,23 @@ pub struct GateBuilder {
     audit_log: Arc<AuditLogHealth>,
 }
 
+impl fmt::Debug for GateBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateBuilder")
+            .field("decides", &self.decider.is_some())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
 impl GateBuilder {
-    fn new(policy: Policy) -> Self {
+    fn new(store: Arc<PolicyStore>) -> Self {
         Self {
-            policy,
+            store,
+            history: None,
+            metadata: NetworkProxyAuditMetadata::default(),
             decider: None,
+            sharing: Sharing::default(),
             resolver: Arc::new(SystemResolver),
             parents: ParentProxies::default(),
             limits: Limits::default(),
@@ -42,7 +58,29 @@ impl GateBuilder {
     /// Asks `decider` about hosts that no list mentions. Without one they are refused.
     #[must_use]
     pub fn decider(mut self, decider: Option<Arc<dyn NetworkPolicyDecider>>) -> Self {
-        self.decider = decider.map(SharedDecider);
+        self.decider = decider;
+        self
+    }
+
+    /// Asks the decider about each request by itself, also where equal ones wait. For a decider that tells clients
+    /// apart: otherwise its yes to one client is a yes to all who wait for the same.
+    #[must_use]
+    pub fn ask_about_each_request(mut self) -> Self {
+        self.sharing = Sharing::Never;
+        self
+    }
+
+    /// Keeps refusals in this history instead of one of its own, which [`Limits::history`] bounds.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// Writes this session into each audit event.
+    #[must_use]
+    pub fn audit_metadata(mut self, metadata: NetworkProxyAuditMetadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -81,25 +119,34 @@ impl GateBuilder {
         self
     }
 
-    /// The gate, with the policy in force as generation 1.
+    /// The gate.
     #[must_use]
     pub fn build(self) -> Gate {
-        Gate::new(
-            self.policy,
-            self.decider,
-            self.resolver,
-            self.parents,
-            self.limits,
-            self.roots,
-            self.audit_log,
-        )
+        Gate::new(Parts {
+            store: self.store,
+            history: self.history,
+            metadata: self.metadata,
+            decider: self.decider,
+            sharing: self.sharing,
+            resolver: self.resolver,
+            parents: self.parents,
+            limits: self.limits,
+            roots: self.roots,
+            audit_log: self.audit_log,
+        })
     }
 }
 
 impl Gate {
-    /// Starts a gate for `policy`.
+    /// Starts a gate for `policy`, in force as generation 1.
     #[must_use]
     pub fn builder(policy: Policy) -> GateBuilder {
-        GateBuilder::new(policy)
+        GateBuilder::new(Arc::new(PolicyStore::new(policy)))
+    }
+
+    /// Starts a gate that judges by the policy that `store` holds, whoever replaces it.
+    #[must_use]
+    pub fn over(store: Arc<PolicyStore>) -> GateBuilder {
+        GateBuilder::new(store)
     }
 }

@@ -6,12 +6,14 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use codex_network_policy::{Decision, Protocol, Reason};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
+
+mod questions;
+
+pub(crate) use questions::{Questions, Sharing};
 
 /// The door through which an access came, as deciders see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +62,7 @@ pub struct NetworkPolicyRequest {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// The client's `ip:port`, where it is known.
+    /// The client's `ip:port`, where it is known. Of requests that share a question it is the first one's.
     pub client_addr: Option<String>,
     /// The HTTP method (`CONNECT` for tunnels); `None` for SOCKS5.
     pub method: Option<String>,
@@ -203,6 +205,12 @@ pub use codex_network_policy::Source as NetworkDecisionSource;
 ///
 /// Implemented for closures `Fn(NetworkPolicyRequest) -> impl Future<Output = NetworkDecision>` and for `Arc`s.
 /// A decider that panics, or does not answer within its limit, has said no.
+///
+/// Requests for the same host, port and protocol with the same method that wait at the same time are one question, and
+/// share its answer. When the last of them has gone, the future is dropped. An answer counts for those who wait for it
+/// and is not remembered: the next request asks anew.
+///
+/// A decider may wait, for a person too, but must not block its thread.
 #[async_trait]
 pub trait NetworkPolicyDecider: Send + Sync + 'static {
     /// Answers one request.
@@ -227,16 +235,6 @@ where
     }
 }
 
-/// A decider that can be named in a `Debug` type.
-#[derive(Clone)]
-pub(crate) struct SharedDecider(pub(crate) Arc<dyn NetworkPolicyDecider>);
-
-impl std::fmt::Debug for SharedDecider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NetworkPolicyDecider")
-    }
-}
-
 /// What the gate makes of an answer, or of none.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -244,49 +242,18 @@ pub(crate) enum Answer {
     Refuse { decision: Decision, reason: Reason },
 }
 
-/// Asks `decider`, for at most `limit`. It runs as a task of its own, so that a panic in it is no panic here;
-/// the task ends with the question, so that nobody decides about a client that has gone.
-pub(crate) async fn ask(
-    decider: &SharedDecider,
-    request: NetworkPolicyRequest,
-    limit: Duration,
-) -> Answer {
-    let decider = Arc::clone(&decider.0);
-    let mut question = Question(tokio::spawn(async move { decider.decide(request).await }));
-    let decision = match tokio::time::timeout(limit, &mut question.0).await {
-        Ok(Ok(decision)) => decision,
-        Ok(Err(error)) => {
-            tracing::warn!(
-                panicked = error.is_panic(),
-                "the policy decider failed; refusing"
-            );
-            NetworkDecision::deny("")
+impl From<Option<NetworkDecision>> for Answer {
+    fn from(decision: Option<NetworkDecision>) -> Self {
+        let refuse = |decision, reason: &str| Self::Refuse {
+            decision,
+            reason: Reason::from_decider(reason),
+        };
+        match decision {
+            Some(NetworkDecision::Allow) => Self::Allow,
+            Some(NetworkDecision::Deny { reason }) => refuse(Decision::Deny, &reason),
+            Some(NetworkDecision::Ask { reason }) => refuse(Decision::Ask, &reason),
+            // Whoever does not answer has said no.
+            None => refuse(Decision::Deny, ""),
         }
-        Err(_) => {
-            tracing::warn!(
-                limit_seconds = limit.as_secs(),
-                "the policy decider did not answer; refusing"
-            );
-            NetworkDecision::deny("")
-        }
-    };
-    match decision {
-        NetworkDecision::Allow => Answer::Allow,
-        NetworkDecision::Deny { reason } => Answer::Refuse {
-            decision: Decision::Deny,
-            reason: Reason::from_decider(&reason),
-        },
-        NetworkDecision::Ask { reason } => Answer::Refuse {
-            decision: Decision::Ask,
-            reason: Reason::from_decider(&reason),
-        },
-    }
-}
-
-struct Question(JoinHandle<NetworkDecision>);
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -12,29 +12,43 @@ use tokio::time::Instant;
 
 use crate::meter::GateMeters;
 
+mod blocked_request;
 mod event;
 mod health;
 mod history;
+mod metadata;
+mod observer;
 mod outcome;
 
+pub use blocked_request::{BlockedRequest, BlockedRequestArgs};
 pub(crate) use event::is_audited;
 pub use event::{AUDIT_TARGET, record_audit_loss};
 pub use health::AuditLogHealth;
-use history::History;
-pub use history::{BlockedRequest, BlockedRequestArgs};
+pub use history::History;
+pub use metadata::NetworkProxyAuditMetadata;
+pub use observer::BlockedRequestObserver;
 pub(crate) use outcome::{Connected, Facts, Outcome, UNIX_SOCKET_HOST};
 
+/// How many bytes the system keeps of a socket's path (`sun_path`).
+const LONGEST_SOCKET_PATH: usize = 108;
+
 /// Records outcomes; shared by all doors of one proxy.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Evidence {
     history: History,
+    metadata: NetworkProxyAuditMetadata,
     meters: Arc<GateMeters>,
 }
 
 impl Evidence {
-    pub(crate) fn new(meters: Arc<GateMeters>) -> Self {
+    pub(crate) fn new(
+        history: History,
+        metadata: NetworkProxyAuditMetadata,
+        meters: Arc<GateMeters>,
+    ) -> Self {
         Self {
-            history: History::default(),
+            history,
+            metadata,
             meters,
         }
     }
@@ -46,7 +60,7 @@ impl Evidence {
         decisions.count(facts.protocol, outcome.decision, outcome.reason);
         // The history first: it is ours, while what listens to an event may be anybody's code, and panic.
         let kept = is_refusal(outcome).then(|| self.history.push(blocked_request(facts, outcome)));
-        event::emit(facts, outcome);
+        event::emit(facts, outcome, &self.metadata);
         match (outcome.decision, kept) {
             (Decision::Allow, _) => {
                 tracing::info!(
@@ -110,19 +124,9 @@ impl Evidence {
         }
     }
 
-    /// A copy of the newest refusals, oldest first.
-    pub(crate) fn snapshot(&self) -> Vec<BlockedRequest> {
-        self.history.snapshot()
-    }
-
-    /// Takes the newest refusals, oldest first; the total stays.
-    pub(crate) fn drain(&self) -> Vec<BlockedRequest> {
-        self.history.drain()
-    }
-
-    /// How many refusals there have been.
-    pub(crate) fn total(&self) -> u64 {
-        self.history.total()
+    /// The refusals.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 }
 
@@ -136,11 +140,16 @@ fn is_refusal(outcome: &Outcome<'_>) -> bool {
     }
 }
 
+/// Cut where no socket's path goes on: a client may send as long a one as a request head can be.
+fn clipped(path: &str) -> String {
+    path[..path.floor_char_boundary(LONGEST_SOCKET_PATH)].to_owned()
+}
+
 fn blocked_request(facts: &Facts<'_>, outcome: &Outcome<'_>) -> BlockedRequest {
     let disabled = matches!(outcome.reason, Some(Reason::ProxyDisabled));
     let host = match facts.target {
         // The disabled proxy's history names the socket's path; the other unix refusals do not (SPEC E5).
-        Target::Unix(path) if disabled => path.as_str().to_owned(),
+        Target::Unix(path) if disabled => clipped(path.as_str()),
         Target::Unix(_) | Target::Host { .. } => facts.host(),
     };
     let protocol = match facts.protocol {

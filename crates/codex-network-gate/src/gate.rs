@@ -15,8 +15,11 @@ use codex_network_policy::{
     Source, Target, Verdict,
 };
 
-use crate::decider::{self, Answer, NetworkPolicyRequest, SharedDecider};
-use crate::evidence::{self, AuditLogHealth, BlockedRequest, Evidence, Outcome, Pending};
+use crate::decider::{Answer, NetworkPolicyDecider, NetworkPolicyRequest, Questions, Sharing};
+use crate::evidence::{
+    self, AuditLogHealth, BlockedRequest, Evidence, History, NetworkProxyAuditMetadata, Outcome,
+    Pending,
+};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::meter::GateMeters;
@@ -44,9 +47,9 @@ use note::Note;
 /// Judges every access of one proxy. Build one with [`Gate::builder`](crate::Gate::builder).
 #[derive(Debug)]
 pub struct Gate {
-    store: PolicyStore,
+    store: Arc<PolicyStore>,
     evidence: Evidence,
-    decider: Option<SharedDecider>,
+    questions: Option<Questions>,
     parents: ParentProxies,
     lookups: Arc<Lookups>,
     upstream: Upstream,
@@ -89,42 +92,54 @@ impl Refused {
     }
 }
 
+/// What a gate is put together from.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<PolicyStore>,
+    pub(crate) history: Option<History>,
+    pub(crate) metadata: NetworkProxyAuditMetadata,
+    pub(crate) decider: Option<Arc<dyn NetworkPolicyDecider>>,
+    pub(crate) sharing: Sharing,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) parents: ParentProxies,
+    pub(crate) limits: Limits,
+    pub(crate) roots: TrustRoots,
+    pub(crate) audit_log: Arc<AuditLogHealth>,
+}
+
 impl Gate {
     /// Puts a gate together for [`GateBuilder`](crate::GateBuilder).
-    pub(crate) fn new(
-        policy: Policy,
-        decider: Option<SharedDecider>,
-        resolver: Arc<dyn Resolver>,
-        parents: ParentProxies,
-        limits: Limits,
-        roots: TrustRoots,
-        audit_log: Arc<AuditLogHealth>,
-    ) -> Self {
-        let limits = Arc::new(limits);
+    pub(crate) fn new(parts: Parts) -> Self {
+        let limits = Arc::new(parts.limits);
         let meters: Arc<GateMeters> = Arc::default();
         let lookups = Arc::new(Lookups::new(
-            resolver,
+            parts.resolver,
             Arc::clone(&limits),
             Arc::clone(&meters),
         ));
         let listeners: Arc<Listeners> = Arc::default();
+        let history = parts
+            .history
+            .unwrap_or_else(|| History::new(limits.history));
+        let questions = parts
+            .decider
+            .map(|decider| Questions::new(decider, parts.sharing, Arc::clone(&limits)));
         Self {
-            store: PolicyStore::new(policy),
-            evidence: Evidence::new(Arc::clone(&meters)),
-            decider,
-            parents,
+            store: parts.store,
+            evidence: Evidence::new(history, parts.metadata, Arc::clone(&meters)),
+            questions,
+            parents: parts.parents,
             upstream: Upstream::new(
                 Arc::clone(&limits),
                 Arc::clone(&lookups),
                 Arc::clone(&listeners),
                 Arc::clone(&meters),
-                roots,
+                parts.roots,
             ),
             lookups,
             limits,
             listeners,
             meters,
-            audit_log,
+            audit_log: parts.audit_log,
         }
     }
 
@@ -136,11 +151,11 @@ impl Gate {
     /// # Errors
     /// The [`Denial`], to be rendered by the door.
     pub async fn authorize(&self, access: Access<'_>) -> Result<Permit, Denial> {
-        let snapshot = self.store.current();
+        let mut snapshot = self.store.current();
         let mut approved = false;
         let mut pending = self.evidence.begin(access.facts());
         let judged = match self.audited(&snapshot.policy) {
-            Ok(()) => self.judge(&snapshot, &access, &mut approved).await,
+            Ok(()) => self.judge(&mut snapshot, &access, &mut approved).await,
             Err(refused) => Err(refused),
         };
         match judged {
@@ -205,7 +220,7 @@ impl Gate {
     }
 
     fn asks_decider(&self) -> bool {
-        self.decider.is_some()
+        self.questions.is_some()
     }
 
     /// The policy in force, its generation and its changes.
@@ -242,27 +257,48 @@ impl Gate {
         self.listeners.add_socket(path);
     }
 
-    /// A copy of the newest refusals (at most 200), oldest first.
+    /// A copy of the newest refusals, oldest first.
     #[must_use]
     pub fn blocked_snapshot(&self) -> Vec<BlockedRequest> {
-        self.evidence.snapshot()
+        self.history().snapshot()
     }
 
-    /// Takes the newest refusals (at most 200), oldest first. The total stays.
+    /// Takes the newest refusals, oldest first. The total stays.
     #[must_use]
     pub fn drain_blocked(&self) -> Vec<BlockedRequest> {
-        self.evidence.drain()
+        self.history().drain()
     }
 
     /// How many refusals there have been.
     #[must_use]
     pub fn blocked_total(&self) -> u64 {
-        self.evidence.total()
+        self.history().total()
     }
 
-    async fn judge(&self, snapshot: &Snapshot, access: &Access<'_>, approved: &mut bool) -> Judged {
+    /// The history of refusals, to be shared or observed.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        self.evidence.history()
+    }
+
+    /// Judges by `snapshot`, or by the one in force when the decider has answered, which is then left there.
+    async fn judge(
+        &self,
+        snapshot: &mut Arc<Snapshot>,
+        access: &Access<'_>,
+        approved: &mut bool,
+    ) -> Judged {
+        let mut verdict = snapshot.policy.evaluate(&access.request());
+        let mut lifted = Err(not_allowed());
+        if let (Target::Host { host, port }, Ruling::Unlisted) = (&access.target, &verdict.outcome)
+        {
+            lifted = self.ask_decider(access, host, *port).await;
+            // A person may have thought about it for minutes. Lists that have changed meanwhile are newer than the
+            // question, and where they name the host now, the answer to it has no say.
+            *snapshot = self.store.current();
+            verdict = snapshot.policy.evaluate(&access.request());
+        }
         let policy = &snapshot.policy;
-        let verdict = policy.evaluate(&access.request());
         match (&access.target, &verdict.outcome) {
             (Target::Unix(path), Ruling::Allow) => {
                 let route = socket_route(path, self.limits.lookup).await;
@@ -276,7 +312,7 @@ impl Gate {
                 self.way_to(policy, access, host, *port).await
             }
             (Target::Host { host, port }, Ruling::Unlisted) => {
-                self.ask_decider(access, host, *port).await?;
+                lifted?;
                 *approved = true;
                 let verdict = policy.evaluate_approved(&access.request());
                 match &verdict.outcome {
@@ -309,11 +345,8 @@ impl Gate {
         host: &Host,
         port: u16,
     ) -> Result<(), Refused> {
-        let Some(decider) = &self.decider else {
-            return Err(Refused::by_policy(
-                Reason::NotAllowed,
-                Source::BaselinePolicy,
-            ));
+        let Some(questions) = &self.questions else {
+            return Err(not_allowed());
         };
         let request = NetworkPolicyRequest::for_access(
             access.protocol,
@@ -322,7 +355,7 @@ impl Gate {
             access.client,
             access.method,
         );
-        match decider::ask(decider, request, self.limits.decider).await {
+        match questions.ask(request).await.into() {
             Answer::Allow => Ok(()),
             Answer::Refuse { decision, reason } => Err(Refused {
                 decision,
@@ -448,6 +481,11 @@ impl Gate {
         let help = Help::of(&note);
         Denial::new(reason, decision, source, access, help)
     }
+}
+
+/// What the allowlist says to a host that it does not name.
+fn not_allowed() -> Refused {
+    Refused::by_policy(Reason::NotAllowed, Source::BaselinePolicy)
 }
 
 /// The permit for an access that may take this route.

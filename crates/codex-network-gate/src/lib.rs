@@ -53,7 +53,8 @@ pub use decider::{
 };
 pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{
-    AUDIT_TARGET, AuditLogHealth, BlockedRequest, BlockedRequestArgs, record_audit_loss,
+    AUDIT_TARGET, AuditLogHealth, BlockedRequest, BlockedRequestArgs, BlockedRequestObserver,
+    History, NetworkProxyAuditMetadata, record_audit_loss,
 };
 pub use fingerprint::Fingerprint;
 pub use gate::{

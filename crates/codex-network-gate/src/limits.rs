@@ -8,8 +8,12 @@ use core::time::Duration;
 /// The limits of one proxy. Start from [`Limits::default`] and change what you need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a decider may think about one access. Generous (5 minutes), since an embedder may ask a person.
+    /// How long a decider may think about one question. Generous (5 minutes), since an embedder may ask a person.
     pub decider: Duration,
+    /// How many questions to the decider may be under way at once (1,024); what would be another one is refused.
+    pub questions: usize,
+    /// How many of the newest refusals are kept in the history (200). Ten thousand of them take at most 16 MiB.
+    pub history: usize,
     /// How long one name may take to resolve (5 s).
     pub lookup: Duration,
     /// How long an answer of the resolver is reused (3 s).
@@ -61,6 +65,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             decider: Duration::from_secs(300),
+            questions: 1_024,
+            history: 200,
             lookup: Duration::from_secs(5),
             lookup_reuse: Duration::from_secs(3),
             lookups: 256,

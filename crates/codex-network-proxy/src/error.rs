@@ -22,6 +22,12 @@ pub enum ErrorKind {
     Config,
     /// There is no certificate authority to open TLS with. The message says what mends it.
     Authority,
+    /// A host that was to be allowed or denied is none. The source says what is wrong with it.
+    Host,
+    /// A change of a running proxy is beyond a managed limit, or cannot be made before it is started again.
+    Limit,
+    /// A configuration could not be loaded again. The one in force stays.
+    Reload,
     /// A listener's address cannot be bound.
     Bind,
     /// Evidence cannot go where it is to go: a metrics endpoint, an exporter.

@@ -28,6 +28,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "cli")]
+mod args;
 pub mod authority;
 pub mod client_env;
 pub mod config;
@@ -41,6 +43,7 @@ pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hello;
+mod in_force;
 mod intercept;
 mod listener;
 mod meters;
@@ -49,26 +52,38 @@ mod patience;
 mod proxy;
 mod relay;
 mod reload;
+mod shared;
+mod spelling;
 mod tunnel;
 mod watch;
 
+#[cfg(feature = "cli")]
+pub use args::Args;
 pub use authority::{AuthorityError, AuthorityFiles, CertificateAuthority};
-pub use client_env::{has_proxy_url_env_vars, proxy_url_env_value};
+pub use client_env::{
+    ALL_PROXY_ENV_KEYS, ALLOW_LOCAL_BINDING_ENV_KEY, DEFAULT_NO_PROXY_VALUE, NO_PROXY_ENV_KEYS,
+    PROXY_URL_ENV_KEYS, has_proxy_url_env_vars, proxy_url_env_value,
+};
 pub use codex_network_gate::{
-    BlockedRequest, BlockedRequestArgs, Limits, NetworkDecision, NetworkDecisionSource,
-    NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest, NetworkPolicyRequestArgs,
-    NetworkProtocol, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, BlockedRequestArgs, BlockedRequestObserver, Limits, NetworkDecision,
+    NetworkDecisionSource, NetworkPolicyDecider, NetworkPolicyDecision, NetworkPolicyRequest,
+    NetworkPolicyRequestArgs, NetworkProtocol, NetworkProxyAuditMetadata, ParentProxies, Resolver,
+    TrustRoots,
 };
 pub use config::{
     NetworkMode, NetworkProxyConfig, NetworkProxyConstraintError, NetworkProxyConstraints,
-    NetworkProxySettings, validate_policy_against_constraints,
+    NetworkProxySettings, PartialNetworkConfig, PartialNetworkProxyConfig,
+    validate_policy_against_constraints,
 };
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "export")]
 pub use export::{Exports, ExportsBuilder, OtlpSettings, OtlpSettingsError};
+pub use in_force::PolicyStatus;
 pub use metrics::{BearerToken, Metrics, MetricsEndpoint};
-pub use proxy::{NetworkProxy, NetworkProxyBuilder, NetworkProxyHandle};
-pub use reload::PolicyStatus;
+pub use proxy::builder::NetworkProxyBuilder;
+pub use proxy::{NetworkProxy, NetworkProxyHandle};
+pub use shared::{ConfigReloader, ConfigState, NetworkProxyState, build_config_state};
+pub use spelling::{host_and_port_from_network_addr, normalize_host};
 
 /// The README's example compiles as it is printed.
 #[cfg(doctest)]

@@ -19,7 +19,7 @@ pub(crate) struct Meters {
     pub(crate) associations: Gauge,
     pub(crate) pool: PoolMeters,
     pub(crate) leaves: LeafMeters,
-    pub(crate) reloads: ReloadMeters,
+    pub(crate) reloads: Arc<ReloadMeters>,
     exporters: Mutex<Vec<Arc<ExporterMeters>>>,
 }
 
@@ -91,7 +91,8 @@ impl ExporterMeters {
 }
 
 impl Meters {
-    pub(crate) fn new() -> Self {
+    /// Beside those of the configuration in force, which several proxies may share.
+    pub(crate) fn new(reloads: Arc<ReloadMeters>) -> Self {
         Self {
             started: SystemTime::now(),
             http: Arc::default(),
@@ -99,7 +100,7 @@ impl Meters {
             associations: Gauge::default(),
             pool: PoolMeters::default(),
             leaves: LeafMeters::default(),
-            reloads: ReloadMeters::default(),
+            reloads,
             exporters: Mutex::default(),
         }
     }

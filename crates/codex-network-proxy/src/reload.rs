@@ -2,24 +2,25 @@
 //!
 //! Main type: [`Reload`], a task that the proxy's handle owns. Comes in: changes that the system reports, a look at the
 //! files every now and then, and requests. Goes out: a policy compiled aside and put in force at once, the differences in
-//! the log, and a [`PolicyStatus`] for whoever wants to know. Files that cannot be used change nothing: the last good
+//! the log, and the new status for whoever wants to know. Files that cannot be used change nothing: the last good
 //! policy stays, and the log says so once. It does not decide what the files mean.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use codex_network_gate::Gate;
-use codex_network_policy::{Interception, Policy, Rules};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::config::{Difference, LoadedConfig, Looked, Source};
-use crate::meters::Meters;
+use crate::config::{ConfigError, LoadedConfig, Looked, Source};
+use crate::error::{Error, ErrorKind};
+use crate::in_force::{Changed, InForce, Requests};
 
 mod watcher;
 
 use watcher::Watcher;
 
+/// What the log calls the files.
+const SOURCE: &str = "config layers";
 /// How long writing may pause before the file counts as written.
 const SETTLE: Duration = Duration::from_millis(20);
 /// A file that is written to without end is read all the same after so many pauses.
@@ -31,36 +32,11 @@ const LOOK_ALONE: Duration = Duration::from_millis(100);
 /// How often a file that could not be read, for want of descriptors perhaps, is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Which configuration is in force, and since when.
-#[derive(Clone, Debug)]
-pub struct PolicyStatus {
-    /// The configuration.
-    pub config: Arc<LoadedConfig>,
-    /// When it came into force.
-    pub since: SystemTime,
-    /// Why the files as they are now are not in force, if they are not.
-    pub failure: Option<String>,
-}
-
-/// Asks for a reload from anywhere.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Requests(Arc<Notify>);
-
-impl Requests {
-    /// Reads the files again, changed or not.
-    pub(crate) fn request(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// The task.
 pub(crate) struct Reload {
-    gate: Arc<Gate>,
+    in_force: Arc<InForce>,
     source: Arc<Source>,
-    status: watch::Sender<PolicyStatus>,
     requests: Requests,
-    interception: Interception,
-    meters: Arc<Meters>,
     looked: Looked,
     watcher: Watcher,
     wake: Arc<Notify>,
@@ -79,13 +55,6 @@ enum Found {
     },
 }
 
-/// What is to come into force.
-struct Changed {
-    config: LoadedConfig,
-    policy: Policy,
-    difference: Difference,
-}
-
 /// What to do after a look.
 enum Next {
     /// Wait for a change.
@@ -100,23 +69,14 @@ enum Next {
 
 impl Reload {
     /// For a configuration that was read from files; `None` for one that was not.
-    pub(crate) fn new(
-        gate: Arc<Gate>,
-        status: watch::Sender<PolicyStatus>,
-        requests: Requests,
-        interception: Interception,
-        meters: Arc<Meters>,
-    ) -> Option<Self> {
-        let config = Arc::clone(&status.borrow().config);
+    pub(crate) fn new(in_force: Arc<InForce>, requests: Requests) -> Option<Self> {
+        let config = in_force.config();
         let source = Arc::clone(config.source()?);
         let wake: Arc<Notify> = Arc::default();
         Some(Self {
-            gate,
+            in_force,
             source,
-            status,
             requests,
-            interception,
-            meters,
             looked: config.looked().clone(),
             watcher: Watcher::new(Arc::clone(&wake)),
             wake,
@@ -158,7 +118,7 @@ impl Reload {
                 LOOK_ALONE
             });
             tokio::select! {
-                () = self.requests.0.notified() => (thorough, forced) = (true, true),
+                () = self.requests.requested() => (thorough, forced) = (true, true),
                 () = self.wake.notified() => {
                     self.settle().await;
                     (thorough, forced) = (true, false);
@@ -183,9 +143,8 @@ impl Reload {
 
     /// Looks at the files, and puts in force what they say.
     async fn look(&mut self, thorough: bool, forced: bool) -> Next {
-        let before = Arc::clone(&self.status.borrow().config);
+        let in_force = Arc::clone(&self.in_force);
         let source = Arc::clone(&self.source);
-        let interception = self.interception;
         let mut looked = std::mem::take(&mut self.looked);
         let mut watcher = std::mem::take(&mut self.watcher);
         let work = tokio::task::spawn_blocking(move || {
@@ -199,10 +158,8 @@ impl Reload {
                 Found::Moving
             } else {
                 looked = Looked::default();
-                load(&source, &before, interception, &mut looked)
+                load(&source, &in_force, &mut looked)
             };
-            // What is in force stands in the files; a configuration of a million entries is dropped here and not there.
-            drop(before);
             let moved = !watcher.is_around(looked.paths());
             if moved {
                 watcher.watch(looked.paths());
@@ -219,74 +176,17 @@ impl Reload {
             Found::Same => next,
             Found::Moving => Next::Settle,
             Found::Changed(changed) => {
-                self.put_in_force(*changed);
+                self.in_force.put_in_force(*changed, SOURCE);
                 next
             }
             Found::Broken {
                 message,
                 unreadable,
             } => {
-                self.keep(message);
+                self.in_force.keep(SOURCE, message);
                 if unreadable { Next::Retry } else { next }
             }
         }
-    }
-
-    fn put_in_force(&self, changed: Changed) {
-        let Changed {
-            config,
-            policy,
-            difference,
-        } = changed;
-        if difference.changes_policy() {
-            self.gate.store().replace(policy);
-        }
-        for change in &difference.changes {
-            tracing::info!("{change}");
-        }
-        if difference.untold > 0 {
-            tracing::info!("{} more config entries changed", difference.untold);
-        }
-        for waiting in &difference.waiting {
-            tracing::warn!("{waiting}");
-        }
-        self.meters.reloads.taken_up.increment();
-        self.meters.reloads.failing.set(0);
-        let config = Arc::new(config);
-        let mut before = Arc::clone(&config);
-        self.status.send_modify(|status| {
-            if difference.changes_policy() {
-                status.since = SystemTime::now();
-            }
-            before = std::mem::replace(&mut status.config, config);
-            status.failure = None;
-        });
-        let after = Arc::clone(&self.status.borrow().config);
-        for warning in after
-            .warnings
-            .iter()
-            .filter(|it| !before.warnings.contains(it))
-        {
-            tracing::warn!("{warning}");
-        }
-        tracing::info!("reloaded config from config layers");
-        // To free a hundred thousand entries takes longer than a request may wait.
-        drop(tokio::task::spawn_blocking(move || drop(before)));
-    }
-
-    /// Once for each change: the same failure again is no news.
-    fn keep(&self, message: String) {
-        let known = self.status.borrow().failure.as_ref() == Some(&message);
-        if known {
-            return;
-        }
-        self.meters.reloads.failed.increment();
-        self.meters.reloads.failing.set(1);
-        tracing::warn!(
-            "failed to reload config from config layers: {message}; keeping previous config"
-        );
-        self.status
-            .send_modify(|status| status.failure = Some(message));
     }
 }
 
@@ -295,33 +195,41 @@ async fn ended(mut draining: watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-/// The authority is opened at start or not at all: without it a policy that wants TLS opened refuses what it cannot open.
-pub(crate) fn limit_interception(rules: &mut Rules, available: Interception) {
-    if rules.tls.interception != Interception::Unavailable {
-        rules.tls.interception = available;
-    }
-}
-
-fn load(
-    source: &Arc<Source>,
-    before: &LoadedConfig,
-    interception: Interception,
-    looked: &mut Looked,
-) -> Found {
+fn load(source: &Arc<Source>, in_force: &InForce, looked: &mut Looked) -> Found {
     match LoadedConfig::load(source, looked) {
-        Ok(config) => {
-            let difference = Difference::between(before, &config);
-            let mut rules = config.rules.clone();
-            limit_interception(&mut rules, interception);
-            Found::Changed(Box::new(Changed {
-                policy: Policy::compile(rules),
-                config,
-                difference,
-            }))
-        }
+        Ok(config) => Found::Changed(in_force.prepare(config)),
         Err(error) => Found::Broken {
             unreadable: error.is_unreadable(),
             message: error.summary(),
         },
+    }
+}
+
+/// Reads the files again, changed or not, and puts in force what they say. Without files nothing happens.
+///
+/// # Errors
+/// [`ErrorKind::Reload`] where they cannot be used; what is in force stays.
+pub(crate) async fn force(in_force: &Arc<InForce>) -> Result<(), Error> {
+    let config = in_force.config();
+    let Some(source) = config.source().map(Arc::clone) else {
+        return Ok(());
+    };
+    let compiling = Arc::clone(in_force);
+    let read = tokio::task::spawn_blocking(move || {
+        let config = LoadedConfig::load(&source, &mut Looked::default())?;
+        Ok(compiling.prepare(config))
+    });
+    let read: Result<_, ConfigError> = read
+        .await
+        .map_err(|error| Error::new(ErrorKind::Task, "a reload was not made", error))?;
+    match read {
+        Ok(changed) => {
+            in_force.put_in_force(*changed, SOURCE);
+            Ok(())
+        }
+        Err(error) => {
+            in_force.keep(SOURCE, error.summary());
+            Err(Error::new(ErrorKind::Reload, error.to_string(), error))
+        }
     }
 }

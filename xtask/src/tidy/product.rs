@@ -16,37 +16,37 @@ use super::Finding;
 use super::tree::Tree;
 
 /// The crates whose code is the product, in the order of their layers.
-pub(super) const CRATES: [&str; 3] = [
+pub(crate) const CRATES: [&str; 3] = [
     "codex-network-policy",
     "codex-network-gate",
     "codex-network-proxy",
 ];
 
 /// One parsed product file.
-pub(super) struct SourceFile {
-    pub(super) path: String,
-    pub(super) package: &'static str,
+pub(crate) struct SourceFile {
+    pub(crate) path: String,
+    pub(crate) package: &'static str,
     /// Path of the module that the file is, below the crate's root: empty for `lib.rs` and `main.rs`.
-    pub(super) module: Vec<String>,
-    pub(super) text: String,
-    pub(super) syntax: syn::File,
-    pub(super) tokens: TokenStream,
+    pub(crate) module: Vec<String>,
+    pub(crate) text: String,
+    pub(crate) syntax: syn::File,
+    pub(crate) tokens: TokenStream,
     /// Lines, counted from 1, that belong to tests inside this file.
-    pub(super) test_lines: BTreeSet<usize>,
+    pub(crate) test_lines: BTreeSet<usize>,
 }
 
 impl SourceFile {
-    pub(super) fn at(&self, line: usize) -> String {
+    pub(crate) fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path)
     }
 
     /// The module right below the crate's root that this file belongs to; `None` for the root itself.
-    pub(super) fn top(&self) -> Option<&str> {
+    pub(crate) fn top(&self) -> Option<&str> {
         self.module.first().map(String::as_str)
     }
 
     /// Lines that are no tests, with their numbers.
-    pub(super) fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..)
             .zip(self.text.lines())
             .filter(|(number, _)| !self.test_lines.contains(number))
@@ -54,13 +54,13 @@ impl SourceFile {
 }
 
 /// All product files, in the order of their paths.
-pub(super) struct Product {
-    pub(super) files: Vec<SourceFile>,
+pub(crate) struct Product {
+    pub(crate) files: Vec<SourceFile>,
 }
 
 impl Product {
     /// Parses the product files; what is no Rust becomes a finding.
-    pub(super) fn parse(tree: &Tree) -> (Self, Vec<Finding>) {
+    pub(crate) fn parse(tree: &Tree) -> (Self, Vec<Finding>) {
         let mut files = Vec::new();
         let mut findings = Vec::new();
         let mut test_modules: BTreeSet<(&str, Vec<String>)> = BTreeSet::new();
@@ -121,7 +121,7 @@ fn place(path: &str) -> Option<(&'static str, Vec<String>)> {
 }
 
 /// Whether a path is one of a test: a test file of a crate, or anything under its `tests` directory.
-pub(super) fn is_test_path(path: &str) -> bool {
+pub(crate) fn is_test_path(path: &str) -> bool {
     path.ends_with(".rs")
         && path
             .split('/')
@@ -222,7 +222,7 @@ fn needs_test(condition: TokenStream) -> bool {
 }
 
 /// The attributes of an item of a module.
-pub(super) fn item_attributes(item: &Item) -> &[Attribute] {
+pub(crate) fn item_attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
@@ -244,7 +244,7 @@ pub(super) fn item_attributes(item: &Item) -> &[Attribute] {
 }
 
 /// The attributes of an item of an `impl` block.
-pub(super) fn impl_item_attributes(item: &syn::ImplItem) -> &[Attribute] {
+pub(crate) fn impl_item_attributes(item: &syn::ImplItem) -> &[Attribute] {
     match item {
         syn::ImplItem::Const(item) => &item.attrs,
         syn::ImplItem::Fn(item) => &item.attrs,
@@ -255,7 +255,7 @@ pub(super) fn impl_item_attributes(item: &syn::ImplItem) -> &[Attribute] {
 }
 
 /// The attributes of the kinds of expression that carry any in practice.
-pub(super) fn expression_attributes(expression: &syn::Expr) -> &[Attribute] {
+pub(crate) fn expression_attributes(expression: &syn::Expr) -> &[Attribute] {
     match expression {
         syn::Expr::Assign(expression) => &expression.attrs,
         syn::Expr::Await(expression) => &expression.attrs,

@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::metadata::NetworkProxyAuditMetadata;
 use super::outcome::{Connected, Facts, Outcome};
 
 /// The target of every audit event, by which a subscriber tells them from log lines.
@@ -31,13 +32,22 @@ pub(crate) fn is_audited() -> bool {
 }
 
 /// Emits the event of one judgement. Nothing is formatted where nobody listens.
-pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>) {
+pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>, session: &NetworkProxyAuditMetadata) {
     tracing::event!(
         target: AUDIT_TARGET,
         tracing::Level::INFO,
         {
             "event.name" = POLICY_DECISION,
             "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "conversation.id" = session.conversation_id.as_deref(),
+            "app.version" = session.app_version.as_deref(),
+            "auth_mode" = session.auth_mode.as_deref(),
+            "originator" = session.originator.as_deref(),
+            "user.account_id" = session.user_account_id.as_deref(),
+            "user.email" = session.user_email.as_deref(),
+            "terminal.type" = session.terminal_type.as_deref(),
+            "model" = session.model.as_deref(),
+            "slug" = session.slug.as_deref(),
             "network.policy.scope" = outcome.scope.as_str(),
             "network.policy.decision" = outcome.decision.as_str(),
             "network.policy.source" = outcome.source.as_str(),

@@ -1,82 +1,14 @@
-//! The history of refusals (SPEC section L): the newest 200, and how many there have been.
+//! The history of refusals (SPEC section L): the newest ones, and how many there have been.
 //!
-//! [`BlockedRequest`] is the entry that an embedding program reads and shows. The history deliberately does not
-//! merge equal entries, and never holds a URL or a header.
+//! Main type: [`History`], which all who share it see alike. An entry goes in, and out to whoever observes. Equal entries
+//! are deliberately not merged.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use codex_network_policy::Mode;
-use jiff::Timestamp;
-use serde::Serialize;
-
-/// How many entries are kept.
-const KEPT: usize = 200;
-
-/// One refused access.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BlockedRequest {
-    /// The normalised host, or `unix-socket`.
-    pub host: String,
-    /// Why, as a word: `not_allowed`, `denied`, …
-    pub reason: String,
-    /// The client's `ip:port`, where it is known.
-    pub client: Option<String>,
-    /// The HTTP method, where there is one.
-    pub method: Option<String>,
-    /// The mode, where the mode is why.
-    pub mode: Option<Mode>,
-    /// The door: `http`, `http-connect`, `socks5`, `socks5-udp`.
-    pub protocol: String,
-    /// `deny` or `ask`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decision: Option<String>,
-    /// Who decided: `baseline_policy`, `mode_guard`, `proxy_state`, `decider`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// The port; 0 for a unix socket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// When, in seconds since 1970-01-01 UTC.
-    pub timestamp: i64,
-}
-
-/// The fields of a [`BlockedRequest`] but for its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "each field is the one of the same name in `BlockedRequest`"
-)]
-pub struct BlockedRequestArgs {
-    pub host: String,
-    pub reason: String,
-    pub client: Option<String>,
-    pub method: Option<String>,
-    pub mode: Option<Mode>,
-    pub protocol: String,
-    pub decision: Option<String>,
-    pub source: Option<String>,
-    pub port: Option<u16>,
-}
-
-impl BlockedRequest {
-    /// Builds an entry and stamps it with the time.
-    #[must_use]
-    pub fn new(args: BlockedRequestArgs) -> Self {
-        Self {
-            host: args.host,
-            reason: args.reason,
-            client: args.client,
-            method: args.method,
-            mode: args.mode,
-            protocol: args.protocol,
-            decision: args.decision,
-            source: args.source,
-            port: args.port,
-            timestamp: Timestamp::now().as_second(),
-        }
-    }
-}
+use super::blocked_request::BlockedRequest;
+use super::observer::{BlockedRequestObserver, Observing, Told};
 
 /// An entry that the history has kept.
 #[derive(Debug)]
@@ -85,11 +17,21 @@ pub(super) struct Kept {
     spoken: Option<BlockedRequest>,
     total: u64,
     buffered: usize,
+    told: Told,
 }
 
 impl Kept {
-    /// Writes the two log lines of SPEC section L.
+    /// Writes the two log lines of SPEC section L, and says what an observer misses.
     pub(super) fn tell(&self) {
+        match self.told {
+            Told::Queued | Told::Missed => {}
+            Told::BeganToMiss => {
+                tracing::warn!("an observer of refusals is too slow, and misses some");
+            }
+            Told::AfterMissing(missed) => {
+                tracing::warn!(missed, "an observer of refusals has missed some");
+            }
+        }
         let Some(entry) = &self.spoken else { return };
         let json = serde_json::to_string(entry).unwrap_or_default();
         tracing::debug!("CODEX_NETWORK_POLICY_VIOLATION {json}");
@@ -108,17 +50,31 @@ impl Kept {
     }
 }
 
-/// The ring of entries. Its lock is held for a push or a copy, never across a wait.
-#[derive(Debug, Default)]
-pub(super) struct History(Mutex<Ring>);
+/// The newest refusals, oldest first, and how many there have been. Clones are one history.
+#[derive(Clone, Debug)]
+pub struct History(Arc<Mutex<Ring>>);
 
-#[derive(Debug, Default)]
+/// Its lock is held for a push or a copy, never across a wait.
+#[derive(Debug)]
 struct Ring {
     entries: VecDeque<BlockedRequest>,
+    most: usize,
     total: u64,
+    observing: Option<Observing>,
 }
 
 impl History {
+    /// Keeps at most so many entries.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Ring {
+            entries: VecDeque::new(),
+            most,
+            total: 0,
+            observing: None,
+        })))
+    }
+
     fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,26 +84,67 @@ impl History {
         let spoken = tracing::enabled!(tracing::Level::DEBUG).then(|| entry.clone());
         let mut ring = self.ring();
         ring.total = ring.total.saturating_add(1);
-        if ring.entries.len() == KEPT {
+        // Under the lock, so that an observer hears of refusals in the order of the history.
+        let told = match &mut ring.observing {
+            Some(observing) => observing.tell(entry.clone()),
+            None => Told::Queued,
+        };
+        ring.entries.push_back(entry);
+        if ring.entries.len() > ring.most {
             ring.entries.pop_front();
         }
-        ring.entries.push_back(entry);
         Kept {
             spoken,
             total: ring.total,
             buffered: ring.entries.len(),
+            told,
         }
     }
 
-    pub(super) fn snapshot(&self) -> Vec<BlockedRequest> {
+    /// Records a refusal that was made elsewhere, as if it were the gate's.
+    pub fn record(&self, entry: BlockedRequest) {
+        self.push(entry).tell();
+    }
+
+    /// Tells `observer` of each refusal from now on, instead of whoever was told before. Call it within a runtime, in
+    /// which the observer is then called.
+    pub fn observe(&self, observer: Option<Arc<dyn BlockedRequestObserver>>) {
+        let observing = observer.map(Observing::start);
+        let before = std::mem::replace(&mut self.ring().observing, observing);
+        drop(before);
+    }
+
+    /// Waits until the observer has taken notice of all that was refused before, at most for `limit`.
+    pub async fn observed(&self, limit: Duration) {
+        let told = self.ring().observing.as_ref().map(|it| it.told(limit));
+        if let Some(told) = told {
+            told.await;
+        }
+    }
+
+    /// Keeps at most so many entries from now on.
+    pub fn keep(&self, most: usize) {
+        let mut ring = self.ring();
+        ring.most = most;
+        let surplus = ring.entries.len().saturating_sub(most);
+        ring.entries.drain(..surplus);
+    }
+
+    /// A copy of the entries, oldest first.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<BlockedRequest> {
         self.ring().entries.iter().cloned().collect()
     }
 
-    pub(super) fn drain(&self) -> Vec<BlockedRequest> {
+    /// Takes the entries, oldest first. The total stays.
+    #[must_use]
+    pub fn drain(&self) -> Vec<BlockedRequest> {
         self.ring().entries.drain(..).collect()
     }
 
-    pub(super) fn total(&self) -> u64 {
+    /// How many refusals there have been.
+    #[must_use]
+    pub fn total(&self) -> u64 {
         self.ring().total
     }
 }

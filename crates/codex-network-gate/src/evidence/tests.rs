@@ -3,6 +3,30 @@ use codex_network_policy::{Host, LookupFailure, Mode, SocketPath};
 use super::capture::{AUDIT, Capture, Line};
 use super::*;
 
+impl Default for Evidence {
+    fn default() -> Self {
+        Self::new(
+            History::new(200),
+            NetworkProxyAuditMetadata::default(),
+            Arc::default(),
+        )
+    }
+}
+
+impl Evidence {
+    fn snapshot(&self) -> Vec<BlockedRequest> {
+        self.history.snapshot()
+    }
+
+    fn drain(&self) -> Vec<BlockedRequest> {
+        self.history.drain()
+    }
+
+    fn total(&self) -> u64 {
+        self.history.total()
+    }
+}
+
 fn host(text: &str, port: u16) -> Target {
     Target::Host {
         host: Host::parse(text).unwrap(),
@@ -494,4 +518,50 @@ fn a_refusal_is_kept_although_a_subscriber_panics() {
     assert!(recorded.is_err(), "the subscriber was not called");
     assert_eq!(evidence.total(), 1);
     assert_eq!(evidence.snapshot()[0].host, "refused.test");
+}
+
+#[test]
+fn the_session_stands_behind_the_time_in_its_order() {
+    let text = |text: &str| Some(text.to_owned());
+    let evidence = Evidence::new(
+        History::new(1),
+        NetworkProxyAuditMetadata {
+            conversation_id: text("c"),
+            app_version: text("1.2"),
+            user_account_id: text("a"),
+            auth_mode: text("key"),
+            originator: text("cli"),
+            user_email: text("u@example.com"),
+            terminal_type: text("tty"),
+            model: text("m"),
+            slug: None,
+        },
+        Arc::default(),
+    );
+    let target = host("a.test", 80);
+    let (capture, _guard) = Capture::start();
+    evidence.record(
+        &facts(Protocol::Http, &target, Some("GET")),
+        &allowed(Source::BaselinePolicy),
+    );
+    let event = capture.take_audit().remove(0);
+    let session = "conversation.id=c app.version=1.2 auth_mode=key originator=cli user.account_id=a \
+                   user.email=u@example.com terminal.type=tty model=m scope=domain ";
+    assert!(event.starts_with(session), "{event}");
+    assert!(!event.contains("slug"), "{event}");
+}
+
+#[test]
+fn an_entry_is_bounded_whatever_a_client_sends() {
+    let long = format!("/{}", "é".repeat(40_000));
+    let target = Target::Unix(SocketPath::parse(&long).unwrap());
+    let evidence = Evidence::default();
+    let method = "M".repeat(40_000);
+    evidence.record(
+        &facts(Protocol::Http, &target, Some(&method)),
+        &refused(&Reason::ProxyDisabled, Source::ProxyState),
+    );
+    let entry = evidence.snapshot().remove(0);
+    assert_eq!(entry.host.len(), 107, "{}", entry.host);
+    assert_eq!(entry.method.unwrap().len(), 64);
 }

@@ -70,14 +70,14 @@ impl Explanation {
 impl Gate {
     /// What [`Gate::authorize`] would answer now.
     pub async fn explain(&self, access: &Access<'_>, look_up: LookUp) -> Explanation {
-        let snapshot = self.store().current();
-        let answer = self.explained(&snapshot, access, look_up).await;
+        let mut snapshot = self.store().current();
+        let answer = self.explained(&mut snapshot, access, look_up).await;
         Explanation { snapshot, answer }
     }
 
     async fn explained(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &mut Arc<Snapshot>,
         access: &Access<'_>,
         look_up: LookUp,
     ) -> Explained {

@@ -38,7 +38,11 @@ impl Home {
         let (home, authority) = Self::with_authority();
         (
             home,
-            Leaves::new(Arc::new(authority), Arc::new(crate::meters::Meters::new())).unwrap(),
+            Leaves::new(
+                Arc::new(authority),
+                Arc::new(crate::meters::Meters::new(Arc::default())),
+            )
+            .unwrap(),
         )
     }
 

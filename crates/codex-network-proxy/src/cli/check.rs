@@ -116,6 +116,7 @@ fn kind(limit: &Limit) -> &'static str {
     match limit.kind {
         LimitKind::Layer => "config layer of this machine",
         LimitKind::Requirements => "managed requirements",
+        LimitKind::Given => "the program",
     }
 }
 

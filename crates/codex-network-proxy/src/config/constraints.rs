@@ -73,6 +73,14 @@ impl fmt::Display for NetworkProxyConstraintError {
 
 impl std::error::Error for NetworkProxyConstraintError {}
 
+impl NetworkProxyConstraintError {
+    /// The same error for a program whose errors are all of one type.
+    #[must_use]
+    pub fn into_anyhow(self) -> anyhow::Error {
+        self.into()
+    }
+}
+
 impl From<ConstraintError> for NetworkProxyConstraintError {
     fn from(error: ConstraintError) -> Self {
         Self::InvalidValue {
@@ -99,7 +107,7 @@ pub fn validate_policy_against_constraints(
         ..NetworkProxySettings::default()
     });
     let sockets = sockets.map_err(|_| paths_error(&settings.allow_unix_sockets))?;
-    compiled(constraints)?.check(&Candidate {
+    constraints.compile()?.check(&Candidate {
         enabled: settings.enabled,
         mode: settings.mode,
         allow_upstream_proxy: settings.allow_upstream_proxy,
@@ -113,52 +121,55 @@ pub fn validate_policy_against_constraints(
     Ok(())
 }
 
-fn compiled(given: &NetworkProxyConstraints) -> Result<Constraints, NetworkProxyConstraintError> {
-    let limit = |list,
-                 texts: &Option<Vec<String>>,
-                 expansion: Option<bool>|
-     -> Result<Option<HostLimit>, NetworkProxyConstraintError> {
-        let Some(texts) = texts else {
-            return Ok(None);
+impl NetworkProxyConstraints {
+    /// The limits with their lists parsed.
+    pub(crate) fn compile(&self) -> Result<Constraints, NetworkProxyConstraintError> {
+        let limit = |list,
+                     texts: &Option<Vec<String>>,
+                     expansion: Option<bool>|
+         -> Result<Option<HostLimit>, NetworkProxyConstraintError> {
+            let Some(texts) = texts else {
+                return Ok(None);
+            };
+            let patterns: Vec<HostPattern> = rules(list, texts)?
+                .into_iter()
+                .map(|rule| rule.pattern)
+                .collect();
+            let expansion = match expansion {
+                Some(true) => Expansion::Open,
+                Some(false) => Expansion::Closed,
+                None => Expansion::Unset,
+            };
+            Ok(Some(HostLimit {
+                patterns,
+                expansion,
+            }))
         };
-        let patterns: Vec<HostPattern> = rules(list, texts)?
-            .into_iter()
-            .map(|rule| rule.pattern)
-            .collect();
-        let expansion = match expansion {
-            Some(true) => Expansion::Open,
-            Some(false) => Expansion::Closed,
-            None => Expansion::Unset,
-        };
-        Ok(Some(HostLimit {
-            patterns,
-            expansion,
-        }))
-    };
-    let sockets = given.allow_unix_sockets.as_ref().map(|paths| {
-        let parsed: Result<Vec<SocketPath>, _> =
-            paths.iter().map(|path| SocketPath::parse(path)).collect();
-        parsed.map_err(|_| paths_error(paths))
-    });
-    Ok(Constraints {
-        enabled: given.enabled,
-        mode: given.mode,
-        allow_upstream_proxy: given.allow_upstream_proxy,
-        dangerously_allow_non_loopback_proxy: given.dangerously_allow_non_loopback_proxy,
-        dangerously_allow_all_unix_sockets: given.dangerously_allow_all_unix_sockets,
-        allow_local_binding: given.allow_local_binding,
-        allowed: limit(
-            List::Allowed,
-            &given.allowed_domains,
-            given.allowlist_expansion_enabled,
-        )?,
-        denied: limit(
-            List::Denied,
-            &given.denied_domains,
-            given.denylist_expansion_enabled,
-        )?,
-        sockets: sockets.transpose()?,
-    })
+        let sockets = self.allow_unix_sockets.as_ref().map(|paths| {
+            let parsed: Result<Vec<SocketPath>, _> =
+                paths.iter().map(|path| SocketPath::parse(path)).collect();
+            parsed.map_err(|_| paths_error(paths))
+        });
+        Ok(Constraints {
+            enabled: self.enabled,
+            mode: self.mode,
+            allow_upstream_proxy: self.allow_upstream_proxy,
+            dangerously_allow_non_loopback_proxy: self.dangerously_allow_non_loopback_proxy,
+            dangerously_allow_all_unix_sockets: self.dangerously_allow_all_unix_sockets,
+            allow_local_binding: self.allow_local_binding,
+            allowed: limit(
+                List::Allowed,
+                &self.allowed_domains,
+                self.allowlist_expansion_enabled,
+            )?,
+            denied: limit(
+                List::Denied,
+                &self.denied_domains,
+                self.denylist_expansion_enabled,
+            )?,
+            sockets: sockets.transpose()?,
+        })
+    }
 }
 
 fn rules(list: List, texts: &[String]) -> Result<Vec<Rule>, NetworkProxyConstraintError> {

@@ -24,6 +24,28 @@ pub(crate) struct Difference {
     pub(crate) waiting: Vec<String>,
 }
 
+impl LoadedConfig {
+    /// The first key on which `other` differs in what a program cannot change while a proxy runs.
+    pub(crate) fn settled_at_start(&self, other: &Self) -> Option<NetworkKey> {
+        let (old, new) = (&self.settings, &other.settings);
+        let differing = [
+            (NetworkKey::Enabled, old.enabled != new.enabled),
+            (NetworkKey::ProxyUrl, old.proxy_url != new.proxy_url),
+            (NetworkKey::SocksUrl, old.socks_url != new.socks_url),
+            (
+                NetworkKey::EnableSocks5,
+                old.enable_socks5 != new.enable_socks5,
+            ),
+            (
+                NetworkKey::EnableSocks5Udp,
+                old.enable_socks5_udp != new.enable_socks5_udp,
+            ),
+        ];
+        let mut differing = differing.into_iter().filter(|(_, differs)| *differs);
+        differing.next().map(|(key, _)| key)
+    }
+}
+
 impl Difference {
     /// From `before` to `after`.
     pub(crate) fn between(before: &LoadedConfig, after: &LoadedConfig) -> Self {

@@ -36,6 +36,8 @@ pub enum LimitKind {
     Layer,
     /// Managed requirements.
     Requirements,
+    /// The embedding program.
+    Given,
 }
 
 impl Limit {
@@ -69,7 +71,7 @@ impl Limit {
         layers: Option<&Layers>,
     ) -> ConfigError {
         let message = match self.kind {
-            LimitKind::Layer => format!("network proxy constraints: {error}"),
+            LimitKind::Layer | LimitKind::Given => format!("network proxy constraints: {error}"),
             LimitKind::Requirements => format!(
                 "failed to build managed network proxy from {}: network proxy constraints are invalid: {error}",
                 self.source

@@ -72,6 +72,28 @@ impl LoadedConfig {
             .try_for_each(|limit| limit.check(settings, rules))
     }
 
+    /// Where it listens when an embedder asks for these addresses, which are kept on this machine as any other.
+    pub(crate) fn listeners_at(
+        &self,
+        overrides: &Overrides,
+        warnings: &mut Vec<String>,
+    ) -> ListenerAddresses {
+        if overrides.http_addr.is_none() && overrides.socks_addr.is_none() {
+            return self.listeners;
+        }
+        let ListenerAddresses { http, socks } = self.listeners;
+        let asked_for = ListenerAddresses {
+            http: overrides.http_addr.unwrap_or(http),
+            socks: socks.map(|socks| overrides.socks_addr.unwrap_or(socks)),
+        };
+        let mut clamping = Vec::new();
+        let listeners = asked_for.clamped(&self.settings, &mut clamping);
+        // What was asked for when the configuration was loaded has been told of already.
+        clamping.retain(|warning| !self.warnings.contains(warning));
+        warnings.extend(clamping);
+        listeners
+    }
+
     /// The state of the files that it was read from.
     pub(crate) fn looked(&self) -> &Looked {
         &self.looked

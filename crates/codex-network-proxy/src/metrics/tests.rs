@@ -9,7 +9,7 @@ use super::*;
 
 fn metrics() -> Metrics {
     let gate = Gate::builder(Policy::compile(Rules::default())).build();
-    Metrics::new(Arc::new(gate), Arc::new(Meters::new()))
+    Metrics::new(Arc::new(gate), Arc::new(Meters::new(Arc::default())))
 }
 
 #[test]

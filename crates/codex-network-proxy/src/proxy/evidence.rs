@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{NetworkProxy, NetworkProxyBuilder};
+use super::NetworkProxy;
+use super::builder::NetworkProxyBuilder;
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "export")]
 use crate::export::Exports;

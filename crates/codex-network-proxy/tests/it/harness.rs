@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use codex_network_proxy::config::{Environment, UnixSockets};
 use codex_network_proxy::{
-    BlockedRequest, Limits, MetricsEndpoint, NetworkPolicyDecider, NetworkProxy,
-    NetworkProxyConfig, NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
+    BlockedRequest, BlockedRequestObserver, Limits, MetricsEndpoint, NetworkPolicyDecider,
+    NetworkProxy, NetworkProxyConfig, NetworkProxyHandle, ParentProxies, Resolver, TrustRoots,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -87,6 +87,8 @@ pub(crate) struct Setup {
     roots: TrustRoots,
     home: TempDir,
     intercept_always: bool,
+    ask_about_each_request: bool,
+    observer: Option<Arc<dyn BlockedRequestObserver>>,
     metrics: Option<MetricsEndpoint>,
 }
 
@@ -106,6 +108,8 @@ impl Setup {
             roots: TrustRoots::default(),
             home: tempfile::tempdir().unwrap(),
             intercept_always: false,
+            ask_about_each_request: false,
+            observer: None,
             metrics: None,
         }
     }
@@ -154,6 +158,18 @@ impl Setup {
 
     pub(crate) fn decider(mut self, decider: impl NetworkPolicyDecider) -> Self {
         self.decider = Some(Arc::new(decider));
+        self
+    }
+
+    /// No question is shared.
+    pub(crate) fn ask_about_each_request(mut self) -> Self {
+        self.ask_about_each_request = true;
+        self
+    }
+
+    /// Is told of each refusal.
+    pub(crate) fn observer(mut self, observer: impl BlockedRequestObserver) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -227,6 +243,12 @@ impl Setup {
             });
         if self.intercept_always {
             builder = builder.intercept_always();
+        }
+        if self.ask_about_each_request {
+            builder = builder.ask_about_each_request();
+        }
+        if let Some(observer) = self.observer {
+            builder = builder.blocked_request_observer_arc(observer);
         }
         if let Some(endpoint) = self.metrics {
             builder = builder.metrics_endpoint(endpoint);

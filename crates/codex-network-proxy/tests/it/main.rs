@@ -9,6 +9,7 @@
 
 mod audit_events;
 mod cli;
+mod embed;
 mod evidence;
 mod explain;
 mod harness;

@@ -130,13 +130,13 @@ fn slow_gate(rules: Rules) -> (Arc<Gate>, Arc<Notify>) {
 }
 
 #[tokio::test]
-async fn one_access_is_judged_by_one_policy() {
-    let judge_across = async |before: Rules, after: Rules, target: &'static str| {
+async fn one_access_is_judged_by_the_one_policy_that_is_in_force_when_the_decider_has_answered() {
+    let judge_across = async |before: Rules, after: Rules| {
         let (gate, answer) = slow_gate(before);
         let judgement = tokio::spawn({
             let gate = Arc::clone(&gate);
             async move {
-                gate.authorize(access(Protocol::Http, target, Some("POST")))
+                gate.authorize(access(Protocol::Http, "8.8.8.8", Some("POST")))
                     .await
             }
         });
@@ -145,21 +145,41 @@ async fn one_access_is_judged_by_one_policy() {
         }
         assert_eq!(gate.store().replace(Policy::compile(after)), 2);
         answer.notify_one();
-        (judgement.await.unwrap(), gate)
+        judgement.await.unwrap()
     };
     let limited = || Rules {
         mode: Mode::Limited,
         ..rules(&[], &[])
     };
-    // Every later check would now refuse; the access keeps the policy it began with, and says so.
-    for after in [rules(&[], &["8.8.8.8"]), limited(), Rules::default()] {
-        let (judged, gate) = judge_across(rules(&[], &[]), after, "8.8.8.8").await;
-        let permit = judged.unwrap();
-        assert_eq!(permit.generation(), 1);
-        assert!(permit.is_approved());
-        assert!(!gate.still_permits(&permit, Some("POST"), false));
+    // A late yes lifts nothing that has been forbidden meanwhile.
+    for (after, reason) in [
+        (rules(&[], &["8.8.8.8"]), Reason::Denied),
+        (limited(), Reason::MethodNotAllowed),
+        (Rules::default(), Reason::ProxyDisabled),
+    ] {
+        let judged = judge_across(rules(&[], &[]), after).await;
+        assert_eq!(judged.unwrap_err().reason(), &reason);
     }
-    // And the other way round: what the new policy would allow does not help.
-    let (judged, _) = judge_across(limited(), rules(&["8.8.8.8"], &[]), "8.8.8.8").await;
-    assert_eq!(judged.unwrap_err().reason(), &Reason::MethodNotAllowed);
+    let permit = judge_across(rules(&[], &[]), rules(&["a.test"], &[])).await;
+    let permit = permit.unwrap();
+    assert_eq!(permit.generation(), 2);
+    assert!(permit.is_approved());
+    // And what the lists allow by now needs nobody's approval.
+    let permit = judge_across(limited(), rules(&["8.8.8.8"], &[])).await;
+    let permit = permit.unwrap();
+    assert_eq!(permit.generation(), 2);
+    assert!(!permit.is_approved());
+}
+
+#[tokio::test]
+async fn an_edit_while_the_decider_says_no_is_what_counts() {
+    let store = Arc::new(crate::PolicyStore::new(Policy::compile(rules(&[], &[]))));
+    let live = Arc::clone(&store);
+    let decider = move |_| {
+        live.replace(Policy::compile(rules(&["8.8.8.8"], &[])));
+        std::future::ready(NetworkDecision::ask("not_allowed"))
+    };
+    let gate = Gate::over(store).decider(Some(Arc::new(decider))).build();
+    let judged = gate.authorize(access(Protocol::Socks5Tcp, "8.8.8.8", None));
+    assert!(!judged.await.unwrap().is_approved());
 }

@@ -431,10 +431,17 @@ async fn variables_that_cannot_be_used_end_the_start_without_being_repeated() {
 #[tokio::test]
 async fn the_example_sends_what_its_proxy_decides() {
     let mut collector = Collector::start(Mood::Takes).await;
-    // Built beside the tests, as `cargo test` does with every example.
+    // `cargo test` has built it; where only this test was asked for, it is built here.
     let example = Path::new(env!("CARGO_BIN_EXE_codex-network-proxy"))
         .with_file_name("examples")
         .join(format!("audit_to_otlp{}", std::env::consts::EXE_SUFFIX));
+    if !example.exists() {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--package", "codex-network-proxy"])
+            .args(["--example", "audit_to_otlp"])
+            .status();
+        assert!(built.await.unwrap().success());
+    }
     let mut child = Command::new(example)
         .arg("allowed.invalid")
         .env(
