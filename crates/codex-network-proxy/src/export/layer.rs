@@ -46,21 +46,22 @@ struct AuditEvents {
 }
 
 impl AuditEvents {
+    /// `tracing::enabled!` asks with metadata that is neither an event's nor a span's.
     fn pass(&self, metadata: &Metadata<'_>) -> bool {
-        self.wanted && metadata.is_event() && metadata.target() == AUDIT_TARGET
+        self.wanted && !metadata.is_span() && metadata.target() == AUDIT_TARGET
     }
 }
 
 impl<S> Filter<S> for AuditEvents {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        // `tracing::enabled!` asks with metadata that is neither an event's nor a span's.
-        self.wanted && !metadata.is_span() && metadata.target() == AUDIT_TARGET
+        self.pass(metadata)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let hint = !metadata.is_event() && !metadata.is_span();
-        if self.pass(metadata) || (hint && self.wanted && metadata.target() == AUDIT_TARGET) {
-            Interest::always()
+        // Never "always": where all layers say that, they are not asked again, and what another layer's `enabled!` has left
+        // of its own answer on this thread would be taken for ours. An audit event would be lost.
+        if self.pass(metadata) {
+            Interest::sometimes()
         } else {
             Interest::never()
         }

@@ -24,10 +24,7 @@ pub use settings::{OtlpSettings, OtlpSettingsError};
 
 use encode::Encoder;
 use post::{Post, Sent};
-
-/// The labels of the two exporters.
-const LOGS: &str = "otlp_logs";
-const METRICS: &str = "otlp_metrics";
+use settings::{LOGS, METRICS};
 
 /// How long to wait after a first failure, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -14,8 +14,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::queue::Queue;
 use super::endpoint::{Endpoint, Place};
-use super::{LOGS, METRICS};
 use crate::meters::ExporterMeters;
+
+/// The labels of the two exporters.
+pub(super) const LOGS: &str = "otlp_logs";
+pub(super) const METRICS: &str = "otlp_metrics";
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(60);
