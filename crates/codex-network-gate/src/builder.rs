@@ -8,7 +8,7 @@ use std::sync::Arc;
 use codex_network_policy::Policy;
 
 use crate::decider::{NetworkPolicyDecider, Sharing};
-use crate::evidence::{History, NetworkProxyAuditMetadata};
+use crate::evidence::{AuditLogHealth, History, NetworkProxyAuditMetadata};
 use crate::gate::{Gate, Parts};
 use crate::limits::Limits;
 use crate::resolve::{Resolver, SystemResolver};
@@ -27,6 +27,7 @@ pub struct GateBuilder {
     parents: ParentProxies,
     limits: Limits,
     roots: TrustRoots,
+    audit_log: Arc<AuditLogHealth>,
 }
 
 impl fmt::Debug for GateBuilder {
@@ -50,6 +51,7 @@ impl GateBuilder {
             parents: ParentProxies::default(),
             limits: Limits::default(),
             roots: TrustRoots::default(),
+            audit_log: Arc::default(),
         }
     }
 
@@ -110,6 +112,13 @@ impl GateBuilder {
         self
     }
 
+    /// Heeds whether this audit log can be written, where the policy requires one. By default there is none.
+    #[must_use]
+    pub fn audit_log(mut self, health: Arc<AuditLogHealth>) -> Self {
+        self.audit_log = health;
+        self
+    }
+
     /// The gate.
     #[must_use]
     pub fn build(self) -> Gate {
@@ -123,6 +132,7 @@ impl GateBuilder {
             parents: self.parents,
             limits: self.limits,
             roots: self.roots,
+            audit_log: self.audit_log,
         })
     }
 }

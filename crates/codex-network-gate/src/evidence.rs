@@ -14,6 +14,7 @@ use crate::meter::GateMeters;
 
 mod blocked_request;
 mod event;
+mod health;
 mod history;
 mod metadata;
 mod observer;
@@ -21,6 +22,8 @@ mod outcome;
 
 pub use blocked_request::{BlockedRequest, BlockedRequestArgs};
 pub(crate) use event::is_audited;
+pub use event::{AUDIT_TARGET, record_audit_loss};
+pub use health::AuditLogHealth;
 pub use history::History;
 pub use metadata::NetworkProxyAuditMetadata;
 pub use observer::BlockedRequestObserver;

@@ -17,7 +17,8 @@ use codex_network_policy::{
 
 use crate::decider::{Answer, NetworkPolicyDecider, NetworkPolicyRequest, Questions, Sharing};
 use crate::evidence::{
-    self, BlockedRequest, Evidence, History, NetworkProxyAuditMetadata, Outcome, Pending,
+    self, AuditLogHealth, BlockedRequest, Evidence, History, NetworkProxyAuditMetadata, Outcome,
+    Pending,
 };
 use crate::limits::Limits;
 use crate::listeners::Listeners;
@@ -55,6 +56,7 @@ pub struct Gate {
     limits: Arc<Limits>,
     listeners: Arc<Listeners>,
     meters: Arc<GateMeters>,
+    audit_log: Arc<AuditLogHealth>,
 }
 
 /// What a judgement came to: the way out, or why there is none.
@@ -101,6 +103,7 @@ pub(crate) struct Parts {
     pub(crate) parents: ParentProxies,
     pub(crate) limits: Limits,
     pub(crate) roots: TrustRoots,
+    pub(crate) audit_log: Arc<AuditLogHealth>,
 }
 
 impl Gate {
@@ -136,6 +139,7 @@ impl Gate {
             limits,
             listeners,
             meters,
+            audit_log: parts.audit_log,
         }
     }
 
@@ -150,7 +154,10 @@ impl Gate {
         let mut snapshot = self.store.current();
         let mut approved = false;
         let mut pending = self.evidence.begin(access.facts());
-        let judged = self.judge(&mut snapshot, &access, &mut approved).await;
+        let judged = match self.audited(&snapshot.policy) {
+            Ok(()) => self.judge(&mut snapshot, &access, &mut approved).await,
+            Err(refused) => Err(refused),
+        };
         match judged {
             Ok(route) => {
                 pending.record(&Outcome {
@@ -176,11 +183,16 @@ impl Gate {
     /// The [`Denial`], recorded with the address that the client announced.
     pub fn authorize_association(&self, access: &Access<'_>) -> Result<(), Denial> {
         let snapshot = self.store.current();
-        match snapshot.policy.door(access.protocol) {
-            Ok(()) => Ok(()),
+        let open = match snapshot.policy.door(access.protocol) {
+            Ok(()) => self.audited(&snapshot.policy),
             Err(reason) => {
                 let source = rule_source(&reason, &access.target);
-                let refused = Refused::by_policy(reason, source);
+                Err(Refused::by_policy(reason, source))
+            }
+        };
+        match open {
+            Ok(()) => Ok(()),
+            Err(refused) => {
                 let pending = self.evidence.begin(access.facts());
                 Err(self.refuse(&snapshot.policy, pending, access, refused))
             }
@@ -193,6 +205,18 @@ impl Gate {
         let snapshot = self.store.current();
         let pending = self.evidence.begin(access.facts());
         self.refuse(&snapshot.policy, pending, access, refused)
+    }
+
+    /// Where the policy wants an audit log, nothing is let through that it could not tell of. A disabled proxy has nothing
+    /// to tell.
+    fn audited(&self, policy: &Policy) -> Result<(), Refused> {
+        if policy.requires_audit_log() && policy.enabled() && !self.audit_log.is_kept() {
+            return Err(Refused::by_policy(
+                Reason::AuditUnavailable,
+                Source::ProxyState,
+            ));
+        }
+        Ok(())
     }
 
     fn asks_decider(&self) -> bool {
@@ -539,7 +563,9 @@ fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
 fn rule_source(reason: &Reason, target: &Target) -> Source {
     match reason {
         Reason::MethodNotAllowed | Reason::MitmRequired => Source::ModeGuard,
-        Reason::ProxyDisabled | Reason::UnixSocketUnsupported => Source::ProxyState,
+        Reason::ProxyDisabled | Reason::UnixSocketUnsupported | Reason::AuditUnavailable => {
+            Source::ProxyState
+        }
         Reason::NotAllowed if matches!(target, Target::Unix(_)) => Source::ProxyState,
         Reason::NotAllowed
         | Reason::NotAllowedLocal

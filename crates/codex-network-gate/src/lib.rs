@@ -53,7 +53,8 @@ pub use decider::{
 };
 pub use error::{TlsFailure, UpstreamError, chain};
 pub use evidence::{
-    BlockedRequest, BlockedRequestArgs, BlockedRequestObserver, History, NetworkProxyAuditMetadata,
+    AUDIT_TARGET, AuditLogHealth, BlockedRequest, BlockedRequestArgs, BlockedRequestObserver,
+    History, NetworkProxyAuditMetadata, record_audit_loss,
 };
 pub use fingerprint::Fingerprint;
 pub use gate::{
@@ -72,4 +73,4 @@ pub use route::ParentProxies;
 #[cfg(target_os = "linux")]
 pub use splice::{Pipe, Socket};
 pub use store::{PolicyStore, Snapshot};
-pub use upstream::{Connection, Datagrams, HttpOffer, Upstream};
+pub use upstream::{Collector, Connection, Datagrams, HttpOffer, Upstream};

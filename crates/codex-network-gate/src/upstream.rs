@@ -2,7 +2,8 @@
 //!
 //! [`Upstream::open`] turns a permit into a [`Connection`]: a TCP connection to one of the judged addresses, a
 //! tunnel through the parent proxy, TLS on top where the permit says so, or a unix socket. It deliberately
-//! never resolves a target and never judges; the addresses come with the permit.
+//! never resolves a target and never judges; the addresses come with the permit. Beside it stands [`Collector`], for the
+//! operator's own endpoint of evidence.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::resolve::Lookups;
 use crate::roots::TrustRoots;
 use crate::route::{Parent, Route};
 
+mod collector;
 mod connection;
 mod datagrams;
 mod parent;
@@ -28,6 +30,7 @@ mod race;
 mod tls;
 mod verified;
 
+pub use collector::Collector;
 pub use connection::Connection;
 pub use datagrams::Datagrams;
 pub use tls::HttpOffer;

@@ -41,6 +41,7 @@ pub struct Policy {
     allowed: HostList,
     sockets: SocketRules,
     tls: TlsRules,
+    requires_audit_log: bool,
     hides_details: bool,
 }
 
@@ -57,6 +58,7 @@ impl Policy {
             denied,
             sockets,
             tls,
+            requires_audit_log,
             hides_details,
         } = rules;
         Policy {
@@ -69,6 +71,7 @@ impl Policy {
             allowed,
             sockets,
             tls,
+            requires_audit_log,
             hides_details,
         }
     }
@@ -181,6 +184,11 @@ impl Policy {
     /// What is said about TLS inside of tunnels.
     pub fn tls_rules(&self) -> TlsRules {
         self.tls
+    }
+
+    /// Whether everything is refused while no audit log can be written.
+    pub fn requires_audit_log(&self) -> bool {
+        self.requires_audit_log
     }
 
     /// Whether a refused client is told no more than the reason.

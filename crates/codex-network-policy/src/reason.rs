@@ -36,6 +36,8 @@ pub enum Reason {
     EncryptedHello,
     /// The origin of a permitted tunnel does not prove that it is the one that was asked for.
     OriginNotVerified,
+    /// The audit log that the policy requires cannot be written.
+    AuditUnavailable,
     /// The client left before the judgement was complete.
     Cancelled,
     /// A decider refused without a word of its own, or with an unusable one.
@@ -76,6 +78,7 @@ impl Reason {
             Reason::ServerNameMismatch => "server_name_mismatch",
             Reason::EncryptedHello => "encrypted_client_hello",
             Reason::OriginNotVerified => "origin_not_verified",
+            Reason::AuditUnavailable => "audit_unavailable",
             Reason::Cancelled => "cancelled",
             Reason::PolicyDenied => "policy_denied",
             Reason::Invented(word) => word.as_str(),
@@ -97,6 +100,7 @@ impl Reason {
             | Reason::ServerNameMismatch
             | Reason::EncryptedHello
             | Reason::OriginNotVerified
+            | Reason::AuditUnavailable
             | Reason::Cancelled
             | Reason::PolicyDenied => self.as_str(),
         }
@@ -116,6 +120,7 @@ impl Reason {
             Reason::ProxyDisabled
             | Reason::UnixSocketUnsupported
             | Reason::DnsLookupFailed(_)
+            | Reason::AuditUnavailable
             | Reason::Cancelled => None,
         }
     }
@@ -147,6 +152,9 @@ impl Reason {
             }
             Reason::OriginNotVerified => {
                 "Codex blocked this request: the origin has no valid certificate for the host."
+            }
+            Reason::AuditUnavailable => {
+                "Codex blocked this request: the audit log cannot be written."
             }
             Reason::Cancelled => "the client left before a decision",
         }

@@ -39,6 +39,8 @@ pub struct Rules {
     pub sockets: SocketRules,
     /// What is done about the TLS inside of tunnels.
     pub tls: TlsRules,
+    /// Whether everything is refused while no audit log can be written.
+    pub requires_audit_log: bool,
     /// Whether a refused client is told no more than the reason: not the rule, and not what would permit the access.
     pub hides_details: bool,
 }

@@ -49,7 +49,6 @@ mod tests;
 use arguments::PolicyArguments;
 use evidence::EvidenceArguments;
 use failure::Failure;
-use log::Log;
 use output::Output;
 use verbosity::Verbosity;
 
@@ -144,7 +143,7 @@ struct ServeArguments {
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
-        None => run_serve(&arguments.serve).map(|()| 0),
+        None => run_serve(arguments.serve).map(|()| 0),
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Ca(arguments)) => ca::run(&arguments).map(|()| 0),
         Some(command) => answer(
@@ -191,31 +190,22 @@ fn answer(
     }
 }
 
-fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
-    #[cfg(target_os = "linux")]
-    let kept = hardening::give_up_privileges();
-    let log = Log::start().context("could not start the log")?;
-    arguments.verbosity.start("warn", log.clone());
-    #[cfg(target_os = "linux")]
-    kept.iter().for_each(|what| log.say(what));
+fn run_serve(arguments: ServeArguments) -> Result<(), Failure> {
     let overrides = Overrides {
         http_addr: arguments.http_addr,
         socks_addr: arguments.socks_addr,
         ..arguments.policy.overrides()
     };
-    let ended = serve::run(
-        &overrides,
-        &arguments.evidence,
+    let serving = serve::Serving {
+        evidence: arguments.evidence,
         #[cfg(target_os = "linux")]
-        arguments.harden,
+        harden: arguments.harden,
         #[cfg(not(target_os = "linux"))]
-        false,
-        Duration::from_secs(arguments.drain_delay.into()),
-        arguments.verbosity.quiet,
-        &log,
-    );
-    log.flush_for_exit();
-    ended
+        harden: false,
+        drain_delay: Duration::from_secs(arguments.drain_delay.into()),
+        verbosity: arguments.verbosity,
+    };
+    serve::run(&overrides, &serving)
 }
 
 /// Writes an error to stderr, in red where that is a terminal.

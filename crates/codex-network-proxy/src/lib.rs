@@ -37,6 +37,8 @@ mod deadline;
 mod drain;
 mod error;
 mod exchange;
+#[cfg(feature = "export")]
+pub mod export;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -74,6 +76,8 @@ pub use config::{
     validate_policy_against_constraints,
 };
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "export")]
+pub use export::{Exports, ExportsBuilder, OtlpSettings, OtlpSettingsError};
 pub use in_force::PolicyStatus;
 pub use metrics::{BearerToken, Metrics, MetricsEndpoint};
 pub use proxy::builder::NetworkProxyBuilder;

@@ -62,6 +62,14 @@ impl Metrics {
     }
 }
 
+#[cfg(feature = "export")]
+impl Metrics {
+    /// When counting began.
+    pub(crate) fn started(&self) -> std::time::SystemTime {
+        self.meters.started
+    }
+}
+
 impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         text::write(f, &self.families())

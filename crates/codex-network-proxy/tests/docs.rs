@@ -204,7 +204,7 @@ fn every_command_is_described() {
 #[test]
 fn every_config_key_is_described() {
     // Some keys are written only where they are not the default.
-    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true, "hide_refusal_details": true });
+    let unusual = serde_json::json!({ "encrypted_client_hello": "deny", "verify_origin": true, "hide_refusal_details": true, "require_audit_log": true });
     let unusual: NetworkProxyConfig = serde_json::from_value(unusual).unwrap();
     let config = serde_json::to_value(unusual).unwrap();
     let guide = document("docs/config.md");
@@ -234,6 +234,7 @@ fn every_reason_is_described_with_its_header() {
         Reason::ServerNameMismatch,
         Reason::EncryptedHello,
         Reason::OriginNotVerified,
+        Reason::AuditUnavailable,
         Reason::Cancelled,
         Reason::PolicyDenied,
     ];
@@ -262,6 +263,7 @@ fn every_reason_is_described_with_its_header() {
             | Reason::ServerNameMismatch
             | Reason::EncryptedHello
             | Reason::OriginNotVerified
+            | Reason::AuditUnavailable
             | Reason::Cancelled
             | Reason::PolicyDenied => {}
             Reason::Invented(word) => drop::<InventedReason>(word),

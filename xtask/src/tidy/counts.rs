@@ -46,6 +46,11 @@ pub(super) fn check(product: &Product) -> Vec<Finding> {
         &mut findings,
     );
     at_most_one(
+        "`of_operator` calls, which name a collector",
+        &places(files(), |sites| &sites.collectors),
+        &mut findings,
+    );
+    at_most_one(
         "`BlockedRequest` literals",
         &places(files(), |sites| &sites.blocked),
         &mut findings,
@@ -150,6 +155,7 @@ fn first_places<'a>(
 struct Sites {
     permits: Vec<usize>,
     grants: Vec<usize>,
+    collectors: Vec<usize>,
     blocked: Vec<usize>,
     audit: Vec<usize>,
     refusals: Vec<usize>,
@@ -207,6 +213,9 @@ impl Sites {
                 }
                 TokenTree::Ident(name) if name == "from_grant" && is_call(&tokens, index) => {
                     self.grants.push(name.span().start().line);
+                }
+                TokenTree::Ident(name) if name == "of_operator" && is_call(&tokens, index) => {
+                    self.collectors.push(name.span().start().line);
                 }
                 TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
             }

@@ -1,5 +1,5 @@
-//! The audit trail (SPEC section K): one `tracing` event per judgement, and one per connection that says what proved
-//! its identity.
+//! The audit trail (SPEC section K): one `tracing` event per judgement, one per connection that says what proved its
+//! identity, one for a client that does not trust us, and one for events that an exporter lost.
 //!
 //! This is the only file that emits them, so a new field is added here and nowhere else. They deliberately never
 //! carry a URL, a path, a query, a header or the path of a socket.
@@ -11,6 +11,9 @@ use jiff::Timestamp;
 use super::metadata::NetworkProxyAuditMetadata;
 use super::outcome::{Connected, Facts, Outcome};
 
+/// The target of every audit event, by which a subscriber tells them from log lines.
+pub const AUDIT_TARGET: &str = "codex_otel.network_proxy";
+
 /// The name of a judgement's event.
 const POLICY_DECISION: &str = "codex.network_proxy.policy_decision";
 
@@ -20,15 +23,18 @@ const CONNECTION: &str = "codex.network_proxy.connection";
 /// The name of the event of a client that does not trust us.
 const DISTRUST: &str = "codex.network_proxy.ca_rejected";
 
+/// The name of the event of an exporter that had to drop others.
+const LOSS: &str = "codex.network_proxy.audit_loss";
+
 /// Whether anybody reads the audit trail.
 pub(crate) fn is_audited() -> bool {
-    tracing::enabled!(target: "codex_otel.network_proxy", tracing::Level::INFO)
+    tracing::enabled!(target: AUDIT_TARGET, tracing::Level::INFO)
 }
 
 /// Emits the event of one judgement. Nothing is formatted where nobody listens.
 pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>, session: &NetworkProxyAuditMetadata) {
     tracing::event!(
-        target: "codex_otel.network_proxy",
+        target: AUDIT_TARGET,
         tracing::Level::INFO,
         {
             "event.name" = POLICY_DECISION,
@@ -65,7 +71,7 @@ pub(super) fn emit_connection(facts: &Facts<'_>, connected: &Connected<'_>) {
     let certificate = connected.certificate.map(ToString::to_string);
     let address = connected.dialled.map(|address| address.ip().to_string());
     tracing::event!(
-        target: "codex_otel.network_proxy",
+        target: AUDIT_TARGET,
         tracing::Level::INFO,
         {
             "event.name" = CONNECTION,
@@ -88,7 +94,7 @@ pub(super) fn emit_connection(facts: &Facts<'_>, connected: &Connected<'_>) {
 /// Emits the event of a client that ended a handshake with this alert.
 pub(super) fn emit_distrust(facts: &Facts<'_>, alert: &str) {
     tracing::event!(
-        target: "codex_otel.network_proxy",
+        target: AUDIT_TARGET,
         tracing::Level::INFO,
         {
             "event.name" = DISTRUST,
@@ -98,6 +104,21 @@ pub(super) fn emit_distrust(facts: &Facts<'_>, alert: &str) {
             "server.port" = u64::from(facts.port()),
             "client.address" = Client(facts).to_string().as_str(),
             "tls.alert" = alert,
+        }
+    );
+}
+
+/// Emits the event of an exporter that has dropped `lost` events since it last said so. For exporters, when they have room
+/// again.
+pub fn record_audit_loss(exporter: &'static str, lost: u64) {
+    tracing::event!(
+        target: AUDIT_TARGET,
+        tracing::Level::INFO,
+        {
+            "event.name" = LOSS,
+            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "network.audit.exporter" = exporter,
+            "network.audit.lost" = lost,
         }
     );
 }

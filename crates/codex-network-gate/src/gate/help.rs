@@ -69,6 +69,7 @@ fn line(note: &Note<'_>) -> Option<String> {
             | Reason::DnsLookupFailed(_)
             | Reason::ServerNameMismatch
             | Reason::OriginNotVerified
+            | Reason::AuditUnavailable
             | Reason::Cancelled
             | Reason::PolicyDenied
             | Reason::Invented(_),

@@ -181,6 +181,9 @@ impl Gate {
         let snapshot = self.store.current();
         let policy = &snapshot.policy;
         let access = inner_access(tunnel, &request);
+        if let Err(refused) = self.audited(policy) {
+            return Err(self.refuse_inside(policy, &access, refused, None));
+        }
         let mut verdict = policy.evaluate(&access.request());
         let mut approved = false;
         if verdict.outcome == Ruling::Unlisted && tunnel.is_approved() {

@@ -48,6 +48,7 @@ impl<'a> Note<'a> {
             | Reason::ServerNameMismatch
             | Reason::EncryptedHello
             | Reason::OriginNotVerified
+            | Reason::AuditUnavailable
             | Reason::DnsLookupFailed(_) => true,
         }
     }
@@ -138,6 +139,9 @@ impl fmt::Display for Note<'_> {
             }
             (Reason::PolicyDenied, _) => {
                 f.write_str("the request names another host than its tunnel")
+            }
+            (Reason::AuditUnavailable, _) => {
+                f.write_str("require_audit_log = true wants an audit log that can be written")
             }
             (Reason::ProxyDisabled, _) => f.write_str("the configuration disables the proxy"),
             (Reason::UnixSocketUnsupported, _) => {

@@ -16,6 +16,7 @@ use crate::decider::{NetworkDecision, NetworkProtocol};
 use crate::evidence::capture::Capture;
 
 mod addresses;
+mod audit_log;
 mod counts;
 mod decisions;
 mod explain;
@@ -67,6 +68,8 @@ struct World {
     names: Arc<Names>,
     /// How often the decider was asked.
     decided: Arc<AtomicUsize>,
+    /// Whether an audit log is kept. It is not, until a test says so.
+    health: Arc<crate::AuditLogHealth>,
 }
 
 /// Builds a [`World`].
@@ -106,11 +109,13 @@ impl Script {
             found.map(|(_, value)| (*value).to_owned())
         });
         assert_eq!(warnings, [""; 0]);
+        let health: Arc<crate::AuditLogHealth> = Arc::default();
         let gate = Gate::builder(Policy::compile(self.rules))
             .resolver(Arc::clone(&names) as Arc<dyn Resolver>)
             .decider(decider)
             .parents(parents)
             .trust_roots(self.roots)
+            .audit_log(Arc::clone(&health))
             .build();
         for listener in self.listeners {
             gate.add_listener(listener.parse().unwrap());
@@ -119,6 +124,7 @@ impl Script {
             gate: Arc::new(gate),
             names,
             decided,
+            health,
         }
     }
 }

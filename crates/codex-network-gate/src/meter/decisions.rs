@@ -11,7 +11,7 @@ use super::number::Counter;
 const DECISIONS: [Decision; 3] = [Decision::Allow, Decision::Deny, Decision::Ask];
 
 /// The words of the reasons, in the order of their columns.
-const REASONS: [&str; 15] = [
+const REASONS: [&str; 16] = [
     "allow",
     "not_allowed",
     "not_allowed_local",
@@ -24,6 +24,7 @@ const REASONS: [&str; 15] = [
     "server_name_mismatch",
     "encrypted_client_hello",
     "origin_not_verified",
+    "audit_unavailable",
     "cancelled",
     "policy_denied",
     "decider",
@@ -77,9 +78,10 @@ fn column(reason: Option<&Reason>) -> usize {
         Some(Reason::ServerNameMismatch) => 9,
         Some(Reason::EncryptedHello) => 10,
         Some(Reason::OriginNotVerified) => 11,
-        Some(Reason::Cancelled) => 12,
-        Some(Reason::PolicyDenied) => 13,
-        Some(Reason::Invented(_)) => 14,
+        Some(Reason::AuditUnavailable) => 12,
+        Some(Reason::Cancelled) => 13,
+        Some(Reason::PolicyDenied) => 14,
+        Some(Reason::Invented(_)) => 15,
     }
 }
 
@@ -101,6 +103,7 @@ mod tests {
             Reason::ServerNameMismatch,
             Reason::EncryptedHello,
             Reason::OriginNotVerified,
+            Reason::AuditUnavailable,
             Reason::Cancelled,
             Reason::PolicyDenied,
             Reason::from_decider("quota_used_up"),

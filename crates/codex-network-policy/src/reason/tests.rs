@@ -75,6 +75,12 @@ fn every_reason_has_its_word_header_and_message() {
             "Codex blocked this request: the origin has no valid certificate for the host.",
         ),
         (
+            Reason::AuditUnavailable,
+            "audit_unavailable",
+            None,
+            "Codex blocked this request: the audit log cannot be written.",
+        ),
+        (
             Reason::Cancelled,
             "cancelled",
             None,

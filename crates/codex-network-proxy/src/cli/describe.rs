@@ -62,6 +62,7 @@ pub(super) fn setting_json(key: NetworkKey, settings: &NetworkProxySettings) -> 
             EncryptedHello::Deny => "deny",
         }),
         NetworkKey::VerifyOrigin => json!(settings.verify_origin),
+        NetworkKey::RequireAuditLog => json!(settings.require_audit_log),
         NetworkKey::HideRefusalDetails => json!(settings.hide_refusal_details),
         NetworkKey::Mitm => json!(settings.mitm),
         NetworkKey::AllowedDomains

@@ -160,6 +160,7 @@ fn advice(config: &LoadedConfig, explanation: &Explanation) -> Vec<String> {
         | Reason::ServerNameMismatch
         | Reason::EncryptedHello
         | Reason::OriginNotVerified
+        | Reason::AuditUnavailable
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => {}

@@ -9,12 +9,13 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
 use codex_network_policy::Host;
 use codex_network_proxy::config::{Environment, LoadedConfig, Overrides, UnixSockets};
-use codex_network_proxy::{BlockedRequest, NetworkProxy, client_env};
+use codex_network_proxy::{BlockedRequest, Exports, NetworkProxy, client_env};
 
 use super::arguments::PolicyArguments;
 use super::evidence::EvidenceArguments;
@@ -73,7 +74,8 @@ const LAST_CONNECTIONS: std::time::Duration = std::time::Duration::from_millis(5
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let log = Log::start().context("could not start the log")?;
     // Refusals are told at the end, all at once; between the lines of the command they would only disturb.
-    arguments.verbosity.start("error", log.clone());
+    let exports = arguments.evidence.start()?;
+    arguments.verbosity.start("error", log.clone(), &exports);
     let environment = Environment::of_process();
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let overrides = Overrides {
@@ -95,8 +97,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             .retain(|warning| !warning.contains("SOCKS5 address"));
     }
     let runtime = runtime::start()?;
-    let ended = runtime.block_on(serve(config, &environment, arguments, &log));
+    let ended = runtime.block_on(serve(config, &environment, arguments, &exports, &log));
     runtime.shutdown_background();
+    EvidenceArguments::finish(&exports);
     log.flush_for_exit();
     ended
 }
@@ -105,6 +108,7 @@ async fn serve(
     config: LoadedConfig,
     environment: &Environment,
     arguments: &Arguments,
+    exports: &Arc<Exports>,
     log: &Log,
 ) -> Result<u8, Failure> {
     let quiet = arguments.verbosity.quiet;
@@ -115,7 +119,7 @@ async fn serve(
     let builder = NetworkProxy::builder()
         .loaded_config(config)
         .limits(open_files::limits());
-    let builder = arguments.evidence.apply(builder, log)?;
+    let builder = arguments.evidence.apply(builder, exports, log)?;
     let proxy = builder.build().await;
     let proxy = proxy.map_err(|error| Failure::Usage(error.to_string()))?;
     let handle = proxy.run().await.context("could not start the proxy")?;

@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::{ArgAction, Args, ValueEnum};
+use codex_network_proxy::Exports;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log::Log;
 
@@ -31,7 +34,8 @@ enum LogFormat {
 
 impl Verbosity {
     /// Logs go to stderr, by default from `usual` on. `RUST_LOG` overrides `-v` and `-q`.
-    pub(super) fn start(&self, usual: &str, log: Log) {
+    /// Audit events go to `exports` whatever the log is told.
+    pub(super) fn start(&self, usual: &str, log: Log, exports: &Exports) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
             (false, 0) => usual,
@@ -41,14 +45,17 @@ impl Verbosity {
             (false, _) => "debug",
         };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-        let log = tracing_subscriber::fmt()
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(move || log.clone())
             .with_ansi(std::io::stderr().is_terminal())
-            .with_env_filter(filter)
             .with_target(false);
+        let subscriber = tracing_subscriber::registry().with(exports.layer());
         match self.log_format {
-            LogFormat::Text => log.compact().init(),
-            LogFormat::Json => log.json().with_target(true).init(),
+            LogFormat::Text => subscriber.with(lines.compact().with_filter(filter)).init(),
+            LogFormat::Json => {
+                let lines = lines.json().with_target(true);
+                subscriber.with(lines.with_filter(filter)).init();
+            }
         }
     }
 }

@@ -192,6 +192,7 @@ fn rules(settings: &NetworkProxySettings, network: &Network, sockets: UnixSocket
             encrypted_hello: settings.encrypted_client_hello,
             verify_origin: settings.verify_origin,
         },
+        requires_audit_log: settings.require_audit_log,
         hides_details: settings.hide_refusal_details,
     }
 }

@@ -121,6 +121,11 @@ impl Difference {
             new.verify_origin,
         );
         switch(
+            NetworkKey::RequireAuditLog.name(),
+            old.require_audit_log,
+            new.require_audit_log,
+        );
+        switch(
             NetworkKey::HideRefusalDetails.name(),
             old.hide_refusal_details,
             new.hide_refusal_details,

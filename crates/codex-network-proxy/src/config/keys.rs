@@ -95,13 +95,14 @@ pub enum NetworkKey {
     AllowLocalBinding,
     EncryptedClientHello,
     VerifyOrigin,
+    RequireAuditLog,
     HideRefusalDetails,
     Mitm,
 }
 
 impl NetworkKey {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Enabled,
         Self::ProxyUrl,
         Self::EnableSocks5,
@@ -119,6 +120,7 @@ impl NetworkKey {
         Self::AllowLocalBinding,
         Self::EncryptedClientHello,
         Self::VerifyOrigin,
+        Self::RequireAuditLog,
         Self::HideRefusalDetails,
         Self::Mitm,
     ];
@@ -301,6 +303,12 @@ const NETWORK_KEYS: [Key; NetworkKey::ALL.len()] = [
         Kind::Boolean,
         "false",
         "whether a tunnel's TLS waits until the proxy itself has seen a valid certificate for its name at the address that it goes to, see [docs/tls.md](tls.md)",
+    ),
+    Key::new(
+        "require_audit_log",
+        Kind::Boolean,
+        "false",
+        "whether every request is refused (`audit_unavailable`) while the file of `--audit-log` cannot be written, and where there is none. Else the proxy goes on, says so once, and counts what it could not write; see [docs/audit-log.md](audit-log.md)",
     ),
     Key::new(
         "hide_refusal_details",

@@ -177,6 +177,7 @@ impl Network {
                 ])?;
             }
             NetworkKey::VerifyOrigin => settings.verify_origin = entry.boolean()?,
+            NetworkKey::RequireAuditLog => settings.require_audit_log = entry.boolean()?,
             NetworkKey::HideRefusalDetails => settings.hide_refusal_details = entry.boolean()?,
             // Tables are merged, which is done before this.
             NetworkKey::Domains | NetworkKey::UnixSockets => {}

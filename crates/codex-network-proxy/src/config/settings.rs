@@ -66,6 +66,9 @@ pub struct NetworkProxySettings {
     /// Written only where it is not the default.
     #[serde(skip_serializing_if = "is_default")]
     pub verify_origin: bool,
+    /// Whether everything is refused while the audit log cannot be written. Written only where it is not the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub require_audit_log: bool,
     /// Whether a refused client is told no more than the reason. Written only where it is not the default.
     #[serde(skip_serializing_if = "is_default")]
     pub hide_refusal_details: bool,
@@ -94,6 +97,7 @@ impl Default for NetworkProxySettings {
             mitm: false,
             encrypted_client_hello: EncryptedHello::default(),
             verify_origin: false,
+            require_audit_log: false,
             hide_refusal_details: false,
         }
     }

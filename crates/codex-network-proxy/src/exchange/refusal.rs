@@ -92,7 +92,7 @@ pub(crate) fn bad_request(what: BadRequest, reader: Reader) -> Response<Body> {
 pub(crate) fn denied(denial: &Denial, reader: Reader) -> Response<Body> {
     let reason = denial.reason();
     let mut response = match reason {
-        Reason::ProxyDisabled => {
+        Reason::ProxyDisabled | Reason::AuditUnavailable => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             refused(denial, status, None, reason.message(), reader)
         }
@@ -224,6 +224,7 @@ pub(crate) fn breach(denial: &Denial, reader: Reader) -> Response<Body> {
         | Reason::ServerNameMismatch
         | Reason::EncryptedHello
         | Reason::OriginNotVerified
+        | Reason::AuditUnavailable
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => (StatusCode::BAD_REQUEST, "host mismatch"),

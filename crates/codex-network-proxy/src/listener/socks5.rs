@@ -282,6 +282,7 @@ fn refusal(denial: &Denial) -> Reply {
         | Reason::ServerNameMismatch
         | Reason::EncryptedHello
         | Reason::OriginNotVerified
+        | Reason::AuditUnavailable
         | Reason::Cancelled
         | Reason::PolicyDenied
         | Reason::Invented(_) => Reply::NotAllowed,

@@ -44,6 +44,8 @@ pub struct NetworkProxyBuilder {
     intercept_always: bool,
     pub(super) metrics: Vec<MetricsEndpoint>,
     inherited: Inherited,
+    #[cfg(feature = "export")]
+    pub(super) exports: Option<Arc<crate::export::Exports>>,
 }
 
 /// Where the settings come from.
@@ -258,6 +260,8 @@ impl NetworkProxyBuilder {
         let stays = self.stays;
         let metrics = std::mem::take(&mut self.metrics);
         let inherited = std::mem::take(&mut self.inherited);
+        #[cfg(feature = "export")]
+        let exports = self.exports.clone();
         let socks_chosen = self.overrides.socks_addr.is_none();
         let state = self.take_state()?;
         let config = state.in_force().config();
@@ -291,6 +295,8 @@ impl NetworkProxyBuilder {
             proxy.reserve(http_chosen, socks_chosen)?;
         }
         proxy.inherit(&inherited)?;
+        #[cfg(feature = "export")]
+        proxy.export_to(exports.as_ref());
         Ok(proxy)
     }
 
@@ -323,6 +329,10 @@ impl NetworkProxyBuilder {
             .trust_roots(self.roots);
         if let Some(resolver) = self.resolver {
             gate = gate.resolver(resolver);
+        }
+        #[cfg(feature = "export")]
+        if let Some(exports) = &self.exports {
+            gate = gate.audit_log(exports.health());
         }
         if self.ask_about_each_request {
             gate = gate.ask_about_each_request();

@@ -8,6 +8,8 @@ use tokio::task::JoinSet;
 use super::NetworkProxy;
 use super::builder::NetworkProxyBuilder;
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "export")]
+use crate::export::Exports;
 use crate::metrics::{Metrics, MetricsEndpoint};
 
 impl NetworkProxyBuilder {
@@ -16,6 +18,26 @@ impl NetworkProxyBuilder {
     pub fn metrics_endpoint(mut self, endpoint: MetricsEndpoint) -> Self {
         self.metrics.push(endpoint);
         self
+    }
+
+    /// Hands the metrics to these exporters, shows theirs among them, and heeds whether their audit log can be written.
+    #[cfg(feature = "export")]
+    #[must_use]
+    pub fn exports(mut self, exports: &Arc<Exports>) -> Self {
+        self.exports = Some(Arc::clone(exports));
+        self
+    }
+}
+
+#[cfg(feature = "export")]
+impl NetworkProxy {
+    /// Makes the proxy known to its exporters.
+    pub(super) fn export_to(&self, exports: Option<&Arc<Exports>>) {
+        let Some(exports) = exports else { return };
+        for meters in exports.meters() {
+            self.meters.add_exporter(meters);
+        }
+        exports.observe(self.metrics());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::harness::{Wire, within};
 mod ca;
 mod commands;
 mod evidence;
+mod export;
 #[cfg(target_os = "linux")]
 mod hardening;
 mod managed;

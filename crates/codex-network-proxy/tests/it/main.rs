@@ -7,6 +7,7 @@
     reason = "tests are the clients and the origins, and fail by panicking"
 )]
 
+mod audit_events;
 mod cli;
 mod embed;
 mod evidence;

@@ -71,6 +71,7 @@ fn reasons() -> Vec<(Reason, &'static str)> {
         Reason::ServerNameMismatch,
         Reason::EncryptedHello,
         Reason::OriginNotVerified,
+        Reason::AuditUnavailable,
         Reason::Cancelled,
         Reason::PolicyDenied,
         Reason::from_decider("quota_used_up"),
@@ -89,6 +90,7 @@ fn reasons() -> Vec<(Reason, &'static str)> {
         Reason::ServerNameMismatch => "server_name_mismatch",
         Reason::EncryptedHello => "encrypted_client_hello",
         Reason::OriginNotVerified => "origin_not_verified",
+        Reason::AuditUnavailable => "audit_unavailable",
         Reason::Cancelled => "cancelled",
         Reason::PolicyDenied => "policy_denied",
         Reason::Invented(_) => "invented",
@@ -115,6 +117,10 @@ async fn world(reason: &Reason, asked: Arc<Notify>) -> World {
         // A disabled proxy does not listen, and nothing changes the policy of a running one in this build.
         Reason::ProxyDisabled | Reason::UnixSocketUnsupported => setup,
         Reason::ServerNameMismatch | Reason::EncryptedHello | Reason::OriginNotVerified => setup,
+        // Nobody keeps a log here.
+        Reason::AuditUnavailable => setup
+            .key("require_audit_log", true)
+            .unix_sockets(UnixSockets::Supported),
         Reason::DnsLookupFailed(LookupFailure::Failed) => {
             setup.answer("target.test", Answer::Error(std::io::ErrorKind::NotFound))
         }
@@ -326,7 +332,7 @@ async fn datagram(
     target: &[u8],
     asked: &Notify,
 ) -> (String, Option<Datagrams>) {
-    if *reason == Reason::MethodNotAllowed {
+    if matches!(reason, Reason::MethodNotAllowed | Reason::AuditUnavailable) {
         let mut client = world.greeted().await;
         client
             .send(request(UDP_ASSOCIATE, &address("0.0.0.0", 0)))

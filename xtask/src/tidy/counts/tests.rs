@@ -142,6 +142,13 @@ fn a_denial_becomes_a_socks_reply_in_one_file() {
 }
 
 #[test]
+fn one_place_names_a_collector() {
+    let named = "fn f() { Collector::of_operator(host, port, None); }";
+    clean(&[(SOCKS, named)]);
+    refused(&[(SOCKS, named), (CONNECT, named)], "2 `of_operator` calls");
+}
+
+#[test]
 fn a_door_asks_the_gate_once() {
     let once = "async fn f(gate: &Gate) { gate.authorize(1).await; }";
     clean(&[

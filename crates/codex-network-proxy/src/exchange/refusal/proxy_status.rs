@@ -30,6 +30,7 @@ impl ErrorType {
             Reason::DnsLookupFailed(LookupFailure::TimedOut) => "dns_timeout",
             Reason::DnsLookupFailed(LookupFailure::Failed | LookupFailure::Empty) => "dns_error",
             Reason::OriginNotVerified => "tls_certificate_error",
+            Reason::AuditUnavailable => "proxy_internal_error",
             Reason::NotAllowed
             | Reason::Denied
             | Reason::MethodNotAllowed

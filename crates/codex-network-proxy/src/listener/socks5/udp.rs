@@ -156,7 +156,8 @@ impl Driver {
             match gate.authorize(access).await {
                 Ok(permit) => Finding::Permitted(permit),
                 Err(denial) => match denial.reason() {
-                    Reason::DnsLookupFailed(_) => Finding::Unresolved,
+                    // Both may be over in a moment, and are asked about again.
+                    Reason::DnsLookupFailed(_) | Reason::AuditUnavailable => Finding::Unresolved,
                     Reason::NotAllowed
                     | Reason::NotAllowedLocal
                     | Reason::Denied
