@@ -14,9 +14,17 @@ const BINARY: &str = "codex-network-proxy";
 /// Builds twice and compares.
 pub(crate) fn run(root: &Path) -> bool {
     let place = root.join("target/reproduce");
+    let names = ["one", "the-other-place"];
+    // Both before the first build, for somebody may go on working meanwhile.
+    for name in names {
+        if let Err(why) = copy(root, &place.join(name).join("tree")) {
+            println!("reproduce: {why}");
+            return false;
+        }
+    }
     let mut sums = Vec::new();
-    for name in ["one", "the-other-place"] {
-        match build(root, &place.join(name)) {
+    for name in names {
+        match build(&place.join(name)) {
             Ok(sum) => {
                 println!("{sum}  {name}");
                 sums.push(sum);
@@ -39,10 +47,9 @@ pub(crate) fn run(root: &Path) -> bool {
     same
 }
 
-/// Copies the tree, builds, and returns the sum of the binary.
-fn build(root: &Path, place: &Path) -> Result<String, String> {
+/// Builds the copy in this place, and returns the sum of the binary.
+fn build(place: &Path) -> Result<String, String> {
     let tree = place.join("tree");
-    copy(root, &tree)?;
     let built = cargo(&tree)
         .args(["build", "--release", "--locked", "--package", BINARY])
         .args(["--bin", BINARY, "--target-dir"])
