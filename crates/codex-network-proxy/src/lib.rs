@@ -85,3 +85,8 @@ pub use spelling::{host_and_port_from_network_addr, normalize_host};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// And so do those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Guide;

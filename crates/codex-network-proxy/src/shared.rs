@@ -46,7 +46,7 @@ impl NetworkProxyState {
         )
     }
 
-    /// As [`NetworkProxyState::with_reloader`]; `observer` is told of each refusal. Call it within a runtime.
+    /// As [`NetworkProxyState::with_reloader`]; `observer` is told of each refusal.
     #[must_use]
     pub fn with_reloader_and_blocked_observer(
         state: ConfigState,
@@ -76,7 +76,7 @@ impl NetworkProxyState {
         }
     }
 
-    /// All of it together. Call it within a runtime.
+    /// All of it together.
     #[must_use]
     pub fn with_reloader_and_audit_metadata_and_blocked_observer(
         state: ConfigState,
@@ -122,7 +122,7 @@ impl NetworkProxyState {
     /// Tells `observer` of each refusal from now on, instead of whoever was told before.
     #[expect(
         clippy::unused_async,
-        reason = "the public interface, fixed by existing users; and it has to be called within a runtime"
+        reason = "the public interface, fixed by existing users"
     )]
     pub async fn set_blocked_request_observer(
         &self,

@@ -109,39 +109,53 @@ impl Tunnel {
 
     /// Serves the client on `downstream`. `early` was read from it already.
     ///
+    /// The future has a place of its own on the heap, made when everything that it needs is at hand: what led here is
+    /// forgotten by then, and an idle tunnel is no larger than what it still needs.
+    ///
     /// # Errors
     /// What either stream reports; [`io::ErrorKind::TimedOut`] after a limit;
     /// [`io::ErrorKind::PermissionDenied`] where what the client begins with is refused, or a new policy forbids the
     /// tunnel.
-    pub(crate) async fn run<D>(self, downstream: D, early: Bytes) -> io::Result<()>
+    pub(crate) fn run<D>(self, downstream: D, early: Bytes) -> Running
     where
         D: Stream + Send + 'static,
     {
         let Self { watch, way } = self;
         let traffic = watch.gate.meters().traffic(watch.permit.protocol());
-        let _open = traffic.tunnels.hold();
+        let open_tunnels = traffic.tunnels.hold();
         let limits = watch.gate.limits();
         let (idle, half_closed) = (limits.tunnel_idle, limits.tunnel_half_closed);
         let handshake = limits.handshake;
         match way {
             Way::Relayed(upstream) if watch.upgrade => {
                 let relay = Relay::new(downstream, upstream, &early, idle, half_closed);
-                drop(early);
-                watch.run(relay).await
+                let relay = Box::new(relay);
+                Box::pin(async move {
+                    let _open = open_tunnels;
+                    watch.run(relay).await
+                })
             }
             Way::Relayed(upstream) => {
                 let screen = Screen::new(downstream, early, handshake);
-                let relay = Relay::new(screen, upstream, &[], idle, half_closed);
-                watch.run(screened(&watch, relay)).await
+                let relay = Box::new(Relay::new(screen, upstream, &[], idle, half_closed));
+                Box::pin(async move {
+                    let _open = open_tunnels;
+                    screened(&watch, relay).await
+                })
             }
-            // Boxed, so that an opaque tunnel does not carry the memory of an opened one.
             Way::Opened(opener) => {
                 let screen = Screen::new(downstream, early, handshake);
-                Box::pin(open(watch, *opener, screen)).await
+                Box::pin(async move {
+                    let _open = open_tunnels;
+                    open(watch, *opener, screen).await
+                })
             }
         }
     }
 }
+
+/// A tunnel that runs.
+pub(crate) type Running = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// Waits for the client's hello, has it judged, and hands the client to the interceptor.
 async fn open<D>(watch: Watch, opener: Opener, mut screen: Screen<D>) -> io::Result<()>
@@ -149,10 +163,10 @@ where
     D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = watch.gate.limits();
-    let first = async {
+    let first = Box::pin(async {
         let first = timeout(limits.request_head, poll_fn(|cx| screen.poll_first(cx)));
         first.await.map_err(|_| io::ErrorKind::TimedOut)?
-    };
+    });
     let hello = match watch.run(first).await? {
         First::Nothing => return Ok(()),
         First::NotTls => {
@@ -179,26 +193,26 @@ where
 }
 
 /// Relays what the client begins with once that is judged, and from then on everything.
-async fn screened<D>(watch: &Watch, mut relay: Relay<Screen<D>, Connection>) -> io::Result<()>
+async fn screened<D>(watch: &Watch, mut relay: Box<Relay<Screen<D>, Connection>>) -> io::Result<()>
 where
-    D: Stream,
+    D: Stream + Send,
 {
     let mut proof = Proof {
         dialled: relay.upstream().peer_address(),
         ..Proof::default()
     };
     let record = |proof: &Proof| watch.gate.record_connection(&watch.permit, proof);
-    let first = poll_fn(|cx| {
+    let first = watch.run(poll_fn(|cx| {
         // A server may speak first; what the client says waits for its verdict meanwhile.
         if let Poll::Ready(ended) = Pin::new(&mut relay).poll(cx) {
             return Poll::Ready(ended.and(Ok(First::Nothing)));
         }
         relay.downstream_mut().poll_first(cx)
-    });
+    }));
     let first = first.await.inspect_err(|_| record(&proof))?;
     if let First::Hello(hello) = first {
         let admitted = match admit(watch, &hello) {
-            Ok(()) => verify(watch, &hello, proof.dialled).await,
+            Ok(()) => watch.run(verify(watch, &hello, proof.dialled)).await,
             Err(refused) => Err(refused),
         };
         match admitted {
@@ -207,7 +221,8 @@ where
                 let (screen, upstream) = relay.into_streams();
                 // Before anything else: it has not got one byte of the hello, and has nothing more to wait for.
                 drop(upstream);
-                turn_away(screen.into_stream(), watch.gate.limits().farewell).await;
+                let farewell = watch.gate.limits().farewell;
+                Box::pin(turn_away(screen.into_stream(), farewell)).await;
                 return Err(refused);
             }
         }
@@ -215,7 +230,7 @@ where
     }
     record(&proof);
     relay.downstream_mut().release();
-    relay.await
+    watch.run(relay).await
 }
 
 /// Has a hello judged, and remembers its name for the next policy.
@@ -229,16 +244,18 @@ fn admit(watch: &Watch, hello: &Hello) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the origin looked at, where the policy wants that.
-async fn verify(
-    watch: &Watch,
-    hello: &Hello,
+/// Has the origin looked at, where the policy wants that. Boxed, so that a tunnel does not carry the memory of a handshake
+/// that few policies want.
+fn verify<'a>(
+    watch: &'a Watch,
+    hello: &'a Hello,
     dialled: Option<SocketAddr>,
-) -> io::Result<Option<Fingerprint>> {
-    let Watch { gate, permit, .. } = watch;
-    // Boxed, so that a tunnel does not carry the memory of a handshake that few policies want.
-    let verified = Box::pin(gate.verify_origin(permit, dialled, &hello.asks));
-    verified.await.map_err(refused)
+) -> Pin<Box<dyn Future<Output = io::Result<Option<Fingerprint>>> + Send + 'a>> {
+    Box::pin(async move {
+        let Watch { gate, permit, .. } = watch;
+        let verified = gate.verify_origin(permit, dialled, &hello.asks).await;
+        verified.map_err(refused)
+    })
 }
 
 /// The denial is recorded, and has no other words on this wire.

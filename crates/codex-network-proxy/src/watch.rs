@@ -4,7 +4,6 @@
 //! gate's own methods and knows nothing of what the future does.
 
 use std::io;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use codex_network_gate::{Gate, Permit};
@@ -24,20 +23,23 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Runs `work` to its end, or until the policy forbids it.
+    /// Runs `work` to its end, or until the policy forbids it. What is large is boxed by whoever calls: an idle tunnel should
+    /// hold it once.
     ///
     /// # Errors
     /// What `work` reports; [`io::ErrorKind::PermissionDenied`] where a new policy forbids it.
-    pub(crate) async fn run<T>(&self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    pub(crate) async fn run<T>(
+        &self,
+        mut work: impl Future<Output = io::Result<T>> + Unpin,
+    ) -> io::Result<T> {
         let mut changes = self.gate.store().watch();
-        let mut work = pin!(work);
         loop {
             if !self.is_permitted() {
                 tracing::warn!(target = %self.permit, "a tunnel was closed: the new policy forbids it");
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             tokio::select! {
-                ended = work.as_mut() => return ended,
+                ended = &mut work => return ended,
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return work.await;

@@ -106,8 +106,8 @@ impl History {
         self.push(entry).tell();
     }
 
-    /// Tells `observer` of each refusal from now on, instead of whoever was told before. Call it within a runtime, in
-    /// which the observer is then called.
+    /// Tells `observer` of each refusal from now on, instead of whoever was told before. It is called in the current
+    /// runtime, or else in the first one in which a refusal is recorded.
     pub fn observe(&self, observer: Option<Arc<dyn BlockedRequestObserver>>) {
         let observing = observer.map(Observing::start);
         let before = std::mem::replace(&mut self.ring().observing, observing);
@@ -116,7 +116,7 @@ impl History {
 
     /// Waits until the observer has taken notice of all that was refused before, at most for `limit`.
     pub async fn observed(&self, limit: Duration) {
-        let told = self.ring().observing.as_ref().map(|it| it.told(limit));
+        let told = self.ring().observing.as_mut().map(|it| it.told(limit));
         if let Some(told) = told {
             told.await;
         }

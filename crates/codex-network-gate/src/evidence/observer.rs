@@ -4,11 +4,13 @@
 //! after the other, in the order of the history, each a task of its own with a limit of time. An observer that panics
 //! or hangs has missed that entry; one that is too slow for its queue misses the newest. It deliberately decides nothing.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -59,10 +61,19 @@ enum Note {
 }
 
 /// The way to one observer.
-#[derive(Debug)]
 pub(super) struct Observing {
     queue: mpsc::Sender<Note>,
+    /// The other end of the queue, until there is a runtime to empty it in.
+    idle: Option<(Arc<dyn BlockedRequestObserver>, mpsc::Receiver<Note>)>,
     missed: u64,
+}
+
+impl fmt::Debug for Observing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observing")
+            .field("missed", &self.missed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What came of an attempt to tell an observer.
@@ -77,16 +88,31 @@ pub(super) enum Told {
 }
 
 impl Observing {
-    /// Starts to tell `observer`, in a task of the current runtime. The task ends by itself when nobody can tell it
-    /// anything any more.
+    /// Starts to tell `observer`, in a task of the current runtime, or of the first one in which there is something to
+    /// tell. The task ends by itself when nobody can tell it anything any more.
     pub(super) fn start(observer: Arc<dyn BlockedRequestObserver>) -> Self {
         let (queue, notes) = mpsc::channel(QUEUED);
-        tokio::spawn(tell(observer, notes));
-        Self { queue, missed: 0 }
+        let mut observing = Self {
+            queue,
+            idle: Some((observer, notes)),
+            missed: 0,
+        };
+        observing.wake();
+        observing
+    }
+
+    fn wake(&mut self) {
+        let runtime = Handle::try_current();
+        if let Ok(runtime) = runtime
+            && let Some((observer, notes)) = self.idle.take()
+        {
+            runtime.spawn(tell(observer, notes));
+        }
     }
 
     /// Queues one entry, or counts it where there is no room. Never waits.
     pub(super) fn tell(&mut self, entry: BlockedRequest) -> Told {
+        self.wake();
         match (self.queue.try_send(Note::Refused(entry)), self.missed) {
             (Ok(()), 0) => Told::Queued,
             (Ok(()), missed) => {
@@ -105,7 +131,8 @@ impl Observing {
     }
 
     /// Waits until everything that was queued before has been told, at most for `limit`.
-    pub(super) fn told(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
+    pub(super) fn told(&mut self, limit: Duration) -> impl Future<Output = ()> + use<> {
+        self.wake();
         let queue = self.queue.clone();
         async move {
             let (tell, told) = oneshot::channel();

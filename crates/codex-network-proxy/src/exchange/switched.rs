@@ -27,5 +27,7 @@ where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
     let parts = upgraded.downcast::<T>()?;
-    Ok((parts.io, parts.read_buf))
+    // An empty one still holds the buffer that hyper would have read into.
+    let early = Some(parts.read_buf).filter(|early| !early.is_empty());
+    Ok((parts.io, early.unwrap_or_default()))
 }

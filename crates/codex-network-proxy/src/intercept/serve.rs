@@ -61,11 +61,11 @@ where
     let session = Arc::new(session);
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         let served = serve_http2(Arc::clone(&session), stream, draining);
-        return session.watch.run(served).await;
+        return session.watch.run(Box::pin(served)).await;
     }
     let exit = Arc::<Mutex<Option<Exit>>>::default();
     let served = serve_http1(Arc::clone(&session), stream, draining, Arc::clone(&exit));
-    session.watch.run(served).await?;
+    session.watch.run(Box::pin(served)).await?;
     let exit = exit.lock().unwrap_or_else(PoisonError::into_inner).take();
     match exit {
         Some(exit) => relay::<S>(&session, exit).await,

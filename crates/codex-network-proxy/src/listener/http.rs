@@ -75,11 +75,16 @@ impl Serve for HttpListener {
             draining.clone(),
         ));
         // Boxed, so that a tunnel does not carry the memory of the HTTP that opened it.
-        Box::pin(serve_http(stream, Arc::clone(&downstream), draining)).await;
-        let exit = downstream.exit();
-        drop(downstream);
-        if let Some(exit) = exit {
-            exit.run().await;
+        let http = Box::pin(async move {
+            serve_http(stream, Arc::clone(&downstream), draining).await;
+            let exit = downstream.exit();
+            drop(downstream);
+            exit?.tunnel().await
+        });
+        if let Some(tunnel) = http.await
+            && let Err(error) = tunnel.await
+        {
+            tracing::debug!(%error, "a tunnel ended");
         }
     }
 }

@@ -70,8 +70,12 @@ impl Serve for SocksListener {
         match request.command {
             Command::Connect => {
                 // Boxed, so that a tunnel does not carry the memory of what opened it.
-                if let Some(tunnel) = Box::pin(self.connect(&mut stream, client, request)).await
-                    && let Err(error) = tunnel.run(stream, early).await
+                let opening = Box::pin(async move {
+                    let tunnel = self.connect(&mut stream, client, request).await?;
+                    Some(tunnel.run(stream, early))
+                });
+                if let Some(tunnel) = opening.await
+                    && let Err(error) = tunnel.await
                 {
                     tracing::debug!(%error, "a tunnel ended");
                 }

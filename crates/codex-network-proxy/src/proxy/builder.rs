@@ -203,7 +203,7 @@ impl NetworkProxyBuilder {
         self
     }
 
-    /// Whether `x-unix-socket` is served. By default on macOS only.
+    /// Whether `x-unix-socket` is served. By default on macOS only. A state has settled that already.
     #[must_use]
     pub fn unix_sockets(mut self, unix_sockets: UnixSockets) -> Self {
         self.unix_sockets = Some(unix_sockets);
@@ -226,7 +226,7 @@ impl NetworkProxyBuilder {
 
     /// Looks for files in this `CODEX_HOME` or home directory instead of those of this process. Start from
     /// [`Environment::of_process`], which knows the machine's own files: an environment without them has no managed
-    /// limits.
+    /// limits. A state has read its files already.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);

@@ -7,7 +7,7 @@ use codex_network_proxy::{
     NetworkProxyHandle, NetworkProxySettings, NetworkProxyState, ParentProxies, build_config_state,
 };
 
-use crate::harness::{Answer, Audit, Script, Wire};
+use crate::harness::{Answer, Audit, Nobody, Script, Wire};
 
 mod apart;
 mod asking;
@@ -41,21 +41,30 @@ enum Next {
     Silence,
 }
 
-/// A reloader that does what the test says, and does it once.
+/// A reloader that does what the test says, and does it once. Whoever wants its configuration now gets the last one.
 #[derive(Clone)]
-struct Reloader(Arc<Mutex<Next>>);
+struct Reloader {
+    next: Arc<Mutex<Next>>,
+    last: Arc<Mutex<Option<ConfigState>>>,
+}
 
 impl Reloader {
     fn idle() -> Self {
-        Self(Arc::new(Mutex::new(Next::Nothing)))
+        Self {
+            next: Arc::new(Mutex::new(Next::Nothing)),
+            last: Arc::default(),
+        }
     }
 
     fn will(&self, next: Next) {
-        *self.0.lock().unwrap() = next;
+        if let Next::Config(state) = &next {
+            *self.last.lock().unwrap() = Some(state.as_ref().clone());
+        }
+        *self.next.lock().unwrap() = next;
     }
 
     async fn act(&self) -> anyhow::Result<Option<ConfigState>> {
-        let next = std::mem::replace(&mut *self.0.lock().unwrap(), Next::Nothing);
+        let next = std::mem::replace(&mut *self.next.lock().unwrap(), Next::Nothing);
         match next {
             Next::Nothing => Ok(None),
             Next::Config(state) => Ok(Some(*state)),
@@ -77,8 +86,12 @@ impl ConfigReloader for Reloader {
     }
 
     async fn reload_now(&self) -> anyhow::Result<ConfigState> {
+        // The proxy's own asking may have been quicker.
         let state = self.act().await?;
-        state.ok_or_else(|| anyhow::anyhow!("there is no other configuration"))
+        let last = self.last.lock().unwrap().clone();
+        state
+            .or(last)
+            .ok_or_else(|| anyhow::anyhow!("there is no other configuration"))
     }
 }
 
@@ -137,10 +150,11 @@ fn names() -> Script {
     script
 }
 
-/// Whether a request to port 9 of this machine, where nobody listens, is permitted; its answer then is 502.
+/// Whether a request is permitted that leads to nobody; its answer then is 502.
 async fn permits(proxy: &NetworkProxy, host: &str) -> bool {
+    let nobody = Nobody::listens();
     let mut client = Wire::connect(proxy.http_addr()).await;
-    let request = format!("GET http://{host}:9/ HTTP/1.1\r\n\r\n");
+    let request = format!("GET http://{host}:{}/ HTTP/1.1\r\n\r\n", nobody.port);
     client.send(request).await;
     let answer = client.message().await;
     assert!(

@@ -32,7 +32,7 @@ pub(crate) use socks::{
     CONNECT, Datagrams, GREETING, UDP_ASSOCIATE, address, bound, name, request,
 };
 use tls::Issuer;
-pub(crate) use wire::{Origin, Wire, undated, within};
+pub(crate) use wire::{Nobody, Origin, Wire, undated, within};
 
 /// What a scripted name resolves to.
 #[derive(Clone, Debug)]

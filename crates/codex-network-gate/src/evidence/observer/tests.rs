@@ -173,3 +173,24 @@ async fn the_task_of_an_observer_ends_with_its_history() {
         tokio::task::yield_now().await;
     }
 }
+
+#[test]
+fn an_observer_may_be_named_before_there_is_a_runtime() {
+    let history = History::new(10);
+    let seen = Seen::default();
+    let observer = seen.clone();
+    history.observe(Some(Arc::new(move |request: BlockedRequest| {
+        observer.see(&request);
+        async {}
+    })));
+    history.record(entry(1));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        history.record(entry(2));
+        history.observed(LONG).await;
+    });
+    assert_eq!(seen.ports(), [1, 2]);
+}

@@ -2,7 +2,7 @@
 //! that the requirements alone would refuse, and nothing beyond what the system's layer sets.
 
 use codex_network_policy::{
-    AccessRequest, Host, HostPattern, Origin, Outcome, Policy, Protocol, Rule, SocketPath, Target,
+    AccessRequest, Host, HostPattern, Origin, Outcome, Policy, Protocol, SocketPath, Target,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -173,22 +173,25 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// As an embedder's `add_allowed_domain` will: the edit counts only where it stays inside the limits.
+/// As an embedder's edit does, and as one would that widens what no public edit can: it counts only where it stays inside
+/// the limits.
 fn live(config: &mut LoadedConfig, edit: &Edit) {
+    let public = match edit {
+        Edit::Allow(host) => super::super::Edit::Allow((*host).to_owned()),
+        Edit::Deny(host) => super::super::Edit::Deny((*host).to_owned()),
+        Edit::Mode(mode) => super::super::Edit::Mode(*mode),
+        Edit::Local | Edit::AllSockets | Edit::Socket(_) => return widen(config, edit),
+    };
+    if let Ok(Some(edited)) = config.edited(&public) {
+        *config = edited.config;
+    }
+}
+
+fn widen(config: &mut LoadedConfig, edit: &Edit) {
     let (mut settings, mut rules) = (config.settings.clone(), config.rules.clone());
     let origin = Origin::flag("live");
     match edit {
-        Edit::Allow(text) | Edit::Deny(text) => {
-            let pattern = HostPattern::parse(text).unwrap();
-            rules.allowed.retain(|rule| rule.pattern != pattern);
-            rules.denied.retain(|rule| rule.pattern != pattern);
-            let list = match edit {
-                Edit::Allow(_) => &mut rules.allowed,
-                _ => &mut rules.denied,
-            };
-            list.push(Rule { pattern, origin });
-        }
-        Edit::Mode(mode) => rules.mode = *mode,
+        Edit::Allow(_) | Edit::Deny(_) | Edit::Mode(_) => {}
         Edit::Local => rules.allow_local_binding = true,
         Edit::AllSockets => {
             rules.sockets.allow_all = true;

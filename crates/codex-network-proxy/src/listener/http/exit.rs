@@ -1,6 +1,6 @@
 //! How a connection leaves HTTP: by a CONNECT, or by an upgrade that the origin granted.
 //!
-//! [`Exit`] waits until HTTP has ended on the client's connection and then runs the tunnel.
+//! [`Exit`] waits until HTTP has ended on the client's connection; what comes of it is the running tunnel.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::exchange::{Switched, into_stream};
 use crate::patience::Patient;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Running, Tunnel};
 
 /// How a connection leaves HTTP: the tunnel that was opened, if any, and the stream once it is free.
 #[derive(Debug)]
@@ -32,32 +32,24 @@ pub(super) enum Opened {
 }
 
 impl Exit {
-    /// Runs the tunnel until it ends. HTTP has ended on the connection.
-    pub(super) async fn run(self) {
+    /// The tunnel, once HTTP has ended on the connection.
+    pub(super) async fn tunnel(self) -> Option<Running> {
         let Self { tunnel, stream } = self;
-        let Ok(upgraded) = stream.await else {
-            // The client went away before it had read our answer.
-            return;
-        };
+        // The client may have gone away before it had read our answer.
+        let upgraded = stream.await.ok()?;
         let tunnel = match tunnel {
             Opened::Connect(tunnel) => tunnel,
-            Opened::Upgrade(upgrade) => match upgrade.tunnel().await {
-                Some(tunnel) => tunnel,
-                None => return,
-            },
+            Opened::Upgrade(upgrade) => upgrade.tunnel().await?,
             Opened::Nothing => {
                 // The stream throws away what the client has sent behind its CONNECT. A failure ends it as well.
                 let _ = TokioIo::new(upgraded).shutdown().await;
-                return;
+                return None;
             }
         };
-        let ended = match into_stream::<TokioIo<Patient<TcpStream>>>(upgraded) {
-            Ok((stream, early)) => tunnel.run(stream.into_inner().into_inner(), early).await,
-            Err(upgraded) => tunnel.run(TokioIo::new(upgraded), Bytes::new()).await,
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a tunnel ended");
-        }
+        Some(match into_stream::<TokioIo<Patient<TcpStream>>>(upgraded) {
+            Ok((stream, early)) => tunnel.run(stream.into_inner().into_inner(), early),
+            Err(upgraded) => tunnel.run(TokioIo::new(upgraded), Bytes::new()),
+        })
     }
 }
 

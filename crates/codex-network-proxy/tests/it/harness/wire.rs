@@ -54,6 +54,26 @@ impl Origin {
     }
 }
 
+/// A port of this machine on which nobody listens, and nobody can while the value lives: connections are refused.
+pub(crate) struct Nobody {
+    _socket: socket2::Socket,
+    pub(crate) port: u16,
+}
+
+impl Nobody {
+    pub(crate) fn listens() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        Self {
+            _socket: socket,
+            port,
+        }
+    }
+}
+
 /// One end of a connection.
 pub(crate) struct Wire<S = TcpStream> {
     pub(crate) stream: S,
