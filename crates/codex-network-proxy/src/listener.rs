@@ -26,6 +26,9 @@ pub(crate) use slots::Slots;
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
+/// How long a client that connected just before the end has for its first words.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
 /// Pauses after an `accept` that failed, for example because there are no file descriptors left.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -5,8 +5,11 @@
 //! here.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use codex_network_gate::Gate;
 use http::{Method, Request, Response};
@@ -15,8 +18,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::Serve;
+use super::{FIRST_WORDS, Serve};
 use crate::authority::leaf::Leaves;
 use crate::deadline::HeadTimer;
 use crate::drain;
@@ -102,7 +106,14 @@ async fn serve_http(
         .max_header_size(limits.request_head_bytes)
         .preserve_header_case(true);
     let stream = Patient::new(stream, limits);
-    let service = service_fn(move |request| handle(Arc::clone(&downstream), request));
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            handle(Arc::clone(&downstream), request)
+        }
+    });
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -110,8 +121,19 @@ async fn serve_http(
     let ended = match drain::unless_begun(connection.as_mut(), &mut draining).await {
         Some(ended) => ended,
         None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            // A client that has only just connected is about to ask, and shall have its answer.
+            let begun = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending if asked.load(Ordering::Relaxed) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            match timeout(FIRST_WORDS, begun).await {
+                Ok(Some(ended)) => ended,
+                Ok(None) | Err(_) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {

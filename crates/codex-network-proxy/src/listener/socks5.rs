@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::codec::{Command, MethodSelection, Reply, Request, RequestError, Step};
-use super::{Serve, Slots};
+use super::{FIRST_WORDS, Serve, Slots};
 use crate::drain;
 use crate::meters::Meters;
 use crate::tunnel::Tunnel;
@@ -59,10 +59,15 @@ impl Serve for SocksListener {
         mut draining: watch::Receiver<bool>,
     ) {
         let limit = self.gate.limits().handshake;
-        let handshake = tokio::select! {
-            handshake = timeout(limit, Box::pin(handshake(&mut stream))) => handshake,
-            () = drain::began(&mut draining) => return,
+        let mut greeting = Box::pin(timeout(limit, handshake(&mut stream)));
+        let handshake = match drain::unless_begun(greeting.as_mut(), &mut draining).await {
+            Some(handshake) => handshake,
+            None => match timeout(FIRST_WORDS, greeting.as_mut()).await {
+                Ok(handshake) => handshake,
+                Err(_) => return,
+            },
         };
+        drop(greeting);
         let (request, early) = match handshake {
             Ok(Ok(Some(asked))) => asked,
             Ok(Ok(None)) => return self.close(stream).await,
