@@ -254,7 +254,7 @@ async fn reload(soak: Arc<Soak>, mut dice: Dice) {
         }
         stage.write_config(&stage::config(permits), dice.below(3));
         let wanted = move |now: &codex_network_proxy::PolicyStatus| {
-            let allowed = &now.config.settings.allowed_domains;
+            let allowed = &now.config.full_settings().allowed_domains;
             now.failure.is_none()
                 && permits == allowed.iter().any(|host| host.starts_with("toggle"))
         };

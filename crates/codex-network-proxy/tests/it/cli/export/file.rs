@@ -154,10 +154,7 @@ async fn what_a_client_sends_breaks_no_line() {
         "M'%0A\\n http://four.test/ HTTP/1.1\r\n\r\n".to_owned(),
         get("five.test"),
     ] {
-        let mut client = Wire::connect(proxy.http).await;
-        client.send(request).await;
-        client.finish().await;
-        client.rest().await;
+        proxy.answer(&request).await;
     }
     assert_eq!(proxy.end("TERM").await.0, Some(0));
     assert_eq!(hosts(&log).last().map(String::as_str), Some("five.test"));
