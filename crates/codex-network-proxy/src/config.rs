@@ -105,7 +105,7 @@ impl LoadedConfig {
         sockets: UnixSockets,
     ) -> Result<Self, ConfigError> {
         let layers = Layers::of_texts(texts, requirements, &overrides.settings)?;
-        assembly::from_layers(&layers, overrides, sockets)
+        assembly::from_documents(&layers.parse()?, overrides, sockets)
     }
 
     /// Takes the settings of an embedder; no file is read. `config_file`, `settings` and `profile` of the overrides play

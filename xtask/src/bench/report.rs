@@ -1,6 +1,6 @@
 //! Writes what was measured: tables between two marks of `docs/performance.md`, and charts beside it.
 //!
-//! Main function: [`write`]. Comes in: medians. The rest of the document is written by people and stays as it is.
+//! Main function: [`write()`]. Comes in: medians. The rest of the document is written by people and stays as it is.
 
 use std::fmt::Write as _;
 use std::fs;
