@@ -108,10 +108,7 @@ mod tests {
     use super::*;
 
     fn event() -> Arc<AuditEvent> {
-        Arc::new(AuditEvent {
-            time: std::time::SystemTime::now(),
-            fields: Vec::new(),
-        })
+        Arc::new(AuditEvent::at(std::time::SystemTime::now(), 0))
     }
 
     #[tokio::test]

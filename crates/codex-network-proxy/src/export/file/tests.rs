@@ -4,13 +4,10 @@ use super::*;
 use crate::export::event::{AuditEvent, Value};
 
 fn event(number: u64) -> Arc<AuditEvent> {
-    Arc::new(AuditEvent {
-        time: std::time::SystemTime::now(),
-        fields: vec![
-            ("n", Value::Count(number)),
-            ("text", Value::Text("a\r\n\u{1b}[31m\"".into())),
-        ],
-    })
+    let mut event = AuditEvent::at(std::time::SystemTime::now(), 2);
+    event.push("n", Value::Count(number));
+    event.push("text", Value::Text("a\r\n\u{1b}[31m\""));
+    Arc::new(event)
 }
 
 fn line(number: u64) -> String {
