@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use codex_network_policy::{
     Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason, Scope, SocketPath,
-    Source, Target, Verdict,
+    Source, Target,
 };
 
 use crate::decider::{Answer, NetworkPolicyDecider, NetworkPolicyRequest, Questions, Sharing};
@@ -36,6 +36,7 @@ mod explain;
 mod help;
 mod inside;
 mod note;
+mod refused;
 
 pub use access::Access;
 pub use denial::Denial;
@@ -43,6 +44,7 @@ pub use explain::{Explained, Explanation, LookUp};
 pub use help::Help;
 pub use inside::{Breach, ClientHello, HelloName, InnerRequest, Proof};
 use note::Note;
+use refused::{Refused, not_allowed, refused_by_rules, rule_source, scope};
 
 /// Judges every access of one proxy. Build one with [`Gate::builder`](crate::Gate::builder).
 #[derive(Debug)]
@@ -61,36 +63,6 @@ pub struct Gate {
 
 /// What a judgement came to: the way out, or why there is none.
 type Judged = Result<Route, Refused>;
-
-/// A no, before it is recorded.
-#[derive(Debug)]
-struct Refused {
-    reason: Reason,
-    decision: Decision,
-    source: Source,
-    /// The rules' verdict, for the rule that decided.
-    verdict: Option<Verdict>,
-    /// The lists (or the decider) allowed the host before the mode guard refused; that leaves its own event.
-    host_allowed: bool,
-    /// The target is one of our own listeners.
-    own_listener: bool,
-    /// A decider had lifted the allowlist's no before this one.
-    approved: bool,
-}
-
-impl Refused {
-    fn by_policy(reason: Reason, source: Source) -> Self {
-        Self {
-            reason,
-            decision: Decision::Deny,
-            source,
-            verdict: None,
-            host_allowed: false,
-            own_listener: false,
-            approved: false,
-        }
-    }
-}
 
 /// What a gate is put together from.
 pub(crate) struct Parts {
@@ -483,11 +455,6 @@ impl Gate {
     }
 }
 
-/// What the allowlist says to a host that it does not name.
-fn not_allowed() -> Refused {
-    Refused::by_policy(Reason::NotAllowed, Source::BaselinePolicy)
-}
-
 /// The permit for an access that may take this route.
 fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) -> Permit {
     let rule = evidence::is_audited().then(|| {
@@ -531,65 +498,6 @@ fn allowed(access: &Access<'_>, approved: bool) -> Outcome<'static> {
         via_parent: false,
         mode: None,
         note: None,
-    }
-}
-
-fn refused_by_rules(access: &Access<'_>, verdict: Verdict) -> Refused {
-    let reason = match &verdict.outcome {
-        Ruling::Deny(reason) => reason.clone(),
-        // Unsure means no.
-        Ruling::Allow | Ruling::Unlisted => Reason::NotAllowed,
-    };
-    let source = rule_source(&reason, &access.target);
-    let after_host = match access.protocol {
-        Protocol::Http | Protocol::HttpsConnect | Protocol::Https => {
-            matches!(access.target, Target::Host { .. })
-        }
-        // SOCKS5 refuses by mode before it looks at the host.
-        Protocol::Socks5Tcp | Protocol::Socks5Udp => false,
-    };
-    Refused {
-        host_allowed: after_host && source == Source::ModeGuard,
-        decision: Decision::Deny,
-        source,
-        reason,
-        verdict: Some(verdict),
-        own_listener: false,
-        approved: false,
-    }
-}
-
-/// Who is said to have decided, for a refusal by the rules.
-fn rule_source(reason: &Reason, target: &Target) -> Source {
-    match reason {
-        Reason::MethodNotAllowed | Reason::MitmRequired => Source::ModeGuard,
-        Reason::ProxyDisabled | Reason::UnixSocketUnsupported | Reason::AuditUnavailable => {
-            Source::ProxyState
-        }
-        Reason::NotAllowed if matches!(target, Target::Unix(_)) => Source::ProxyState,
-        Reason::NotAllowed
-        | Reason::NotAllowedLocal
-        | Reason::Denied
-        | Reason::DnsLookupFailed(_)
-        | Reason::ServerNameMismatch
-        | Reason::EncryptedHello
-        | Reason::OriginNotVerified
-        | Reason::Cancelled
-        | Reason::PolicyDenied
-        | Reason::Invented(_) => Source::BaselinePolicy,
-    }
-}
-
-fn scope(source: Source, reason: &Reason, target: &Target) -> Scope {
-    match (source, target) {
-        (Source::ModeGuard | Source::ProxyState, _) | (_, Target::Unix(_)) => Scope::NonDomain,
-        (Source::BaselinePolicy | Source::Decider, Target::Host { .. }) => {
-            debug_assert!(
-                !matches!(reason, Reason::ProxyDisabled),
-                "the proxy's state decides this"
-            );
-            Scope::Domain
-        }
     }
 }
 
