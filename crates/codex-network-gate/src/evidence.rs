@@ -19,6 +19,7 @@ mod history;
 mod metadata;
 mod observer;
 mod outcome;
+mod text;
 
 pub use blocked_request::{BlockedRequest, BlockedRequestArgs};
 pub(crate) use event::is_audited;
@@ -80,9 +81,7 @@ impl Evidence {
 
     /// Records what proved the identity of a connection.
     pub(crate) fn record_connection(&self, facts: &Facts<'_>, connected: &Connected<'_>) {
-        if is_audited() {
-            event::emit_connection(facts, connected);
-        }
+        event::emit_connection(facts, connected);
     }
 
     /// Records that a client does not accept a certificate of ours. Nothing was refused by us, so there is no history entry.
@@ -150,7 +149,7 @@ fn blocked_request(facts: &Facts<'_>, outcome: &Outcome<'_>) -> BlockedRequest {
     let host = match facts.target {
         // The disabled proxy's history names the socket's path; the other unix refusals do not (SPEC E5).
         Target::Unix(path) if disabled => clipped(path.as_str()),
-        Target::Unix(_) | Target::Host { .. } => facts.host(),
+        Target::Unix(_) | Target::Host { .. } => facts.host().into_owned(),
     };
     let protocol = match facts.protocol {
         Protocol::HttpsConnect if disabled => facts.protocol.as_str(),

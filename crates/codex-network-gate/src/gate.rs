@@ -11,19 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codex_network_policy::{
-    Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason, Scope, SocketPath,
-    Source, Target,
+    Decision, Host, LookupFailure, Outcome as Ruling, Policy, Protocol, Reason, RuleId, Scope,
+    SocketPath, Source, Target,
 };
 
 use crate::decider::{Answer, NetworkPolicyDecider, NetworkPolicyRequest, Questions, Sharing};
 use crate::evidence::{
-    self, AuditLogHealth, BlockedRequest, Evidence, History, NetworkProxyAuditMetadata, Outcome,
-    Pending,
+    AuditLogHealth, BlockedRequest, Evidence, History, NetworkProxyAuditMetadata, Outcome, Pending,
 };
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::meter::GateMeters;
-use crate::permit::{Grant, Permit};
+use crate::permit::{Grant, Permit, Rule};
 use crate::resolve::{self, LookupAnswer, Lookups, Resolver};
 use crate::roots::TrustRoots;
 use crate::route::{ParentProxies, Route};
@@ -63,6 +62,15 @@ pub struct Gate {
 
 /// What a judgement came to: the way out, or why there is none.
 type Judged = Result<Route, Refused>;
+
+/// What a yes rests on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Basis {
+    /// Whether a decider lifted the allowlist's no.
+    approved: bool,
+    /// The rule that decided, where one did.
+    rule: Option<RuleId>,
+}
 
 /// What a gate is put together from.
 pub(crate) struct Parts {
@@ -124,24 +132,24 @@ impl Gate {
     /// The [`Denial`], to be rendered by the door.
     pub async fn authorize(&self, access: Access<'_>) -> Result<Permit, Denial> {
         let mut snapshot = self.store.current();
-        let mut approved = false;
+        let mut basis = Basis::default();
         let mut pending = self.evidence.begin(access.facts());
         let judged = match self.audited(&snapshot.policy) {
-            Ok(()) => self.judge(&mut snapshot, &access, &mut approved).await,
+            Ok(()) => self.judge(&mut snapshot, &access, &mut basis).await,
             Err(refused) => Err(refused),
         };
         match judged {
             Ok(route) => {
                 pending.record(&Outcome {
                     via_parent: matches!(route, Route::Parent(_)),
-                    ..allowed(&access, approved)
+                    ..allowed(&access, basis.approved)
                 });
                 drop(pending);
-                Ok(grant(&snapshot, access, route, approved))
+                Ok(grant(snapshot, access, route, basis))
             }
             Err(refused) => {
                 let refused = Refused {
-                    approved,
+                    approved: basis.approved,
                     ..refused
                 };
                 Err(self.refuse(&snapshot.policy, pending, &access, refused))
@@ -258,7 +266,7 @@ impl Gate {
         &self,
         snapshot: &mut Arc<Snapshot>,
         access: &Access<'_>,
-        approved: &mut bool,
+        basis: &mut Basis,
     ) -> Judged {
         let mut verdict = snapshot.policy.evaluate(&access.request());
         let mut lifted = Err(not_allowed());
@@ -270,6 +278,7 @@ impl Gate {
             *snapshot = self.store.current();
             verdict = snapshot.policy.evaluate(&access.request());
         }
+        basis.rule = verdict.rule;
         let policy = &snapshot.policy;
         match (&access.target, &verdict.outcome) {
             (Target::Unix(path), Ruling::Allow) => {
@@ -285,7 +294,7 @@ impl Gate {
             }
             (Target::Host { host, port }, Ruling::Unlisted) => {
                 lifted?;
-                *approved = true;
+                basis.approved = true;
                 let verdict = policy.evaluate_approved(&access.request());
                 match &verdict.outcome {
                     Ruling::Allow => self.way_to(policy, access, host, *port).await,
@@ -456,11 +465,7 @@ impl Gate {
 }
 
 /// The permit for an access that may take this route.
-fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) -> Permit {
-    let rule = evidence::is_audited().then(|| {
-        let rule = snapshot.policy.evaluate(&access.request()).rule;
-        rule.map(|rule| snapshot.policy.rule(rule).to_string().into())
-    });
+fn grant(snapshot: Arc<Snapshot>, access: Access<'_>, route: Route, basis: Basis) -> Permit {
     let intercepted = snapshot.policy.intercepts(access.protocol);
     let Access {
         protocol,
@@ -474,10 +479,10 @@ fn grant(snapshot: &Snapshot, access: Access<'_>, route: Route, approved: bool) 
         target,
         route,
         generation: snapshot.generation,
-        approved,
+        approved: basis.approved,
         tls,
         intercepted,
-        rule: rule.flatten(),
+        rule: basis.rule.map(|id| Rule { snapshot, id }),
         client,
     })
 }

@@ -6,10 +6,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use codex_network_policy::{Host, Protocol, SocketPath, Target};
+use codex_network_policy::{Host, Protocol, RuleId, SocketPath, Target};
 
 use crate::route::{Parent, Route};
+use crate::store::Snapshot;
 
 /// Permission to open exactly the target that was judged, by exactly the addresses that were judged.
 #[derive(Debug)]
@@ -21,8 +23,23 @@ pub struct Permit {
     approved: bool,
     tls: bool,
     intercepted: bool,
-    rule: Option<Box<str>>,
+    /// Until it is told of: a tunnel shall not keep a policy that is no longer in force.
+    rule: Mutex<Option<Rule>>,
     client: Option<SocketAddr>,
+}
+
+/// The rule that permits an access.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) id: RuleId,
+}
+
+impl Rule {
+    /// In words.
+    pub(crate) fn text(&self) -> String {
+        self.snapshot.policy.rule(self.id).to_string()
+    }
 }
 
 /// What the gate has found, ready to become a [`Permit`].
@@ -39,8 +56,8 @@ pub(crate) struct Grant {
     pub(crate) tls: bool,
     /// Whether the tunnel has to be opened, so that what is inside can be judged.
     pub(crate) intercepted: bool,
-    /// The rule that permits it, in words, where somebody reads the audit trail.
-    pub(crate) rule: Option<Box<str>>,
+    /// The rule that permits it.
+    pub(crate) rule: Option<Rule>,
     /// Who asked, for the evidence.
     pub(crate) client: Option<SocketAddr>,
 }
@@ -67,7 +84,7 @@ impl Permit {
             approved,
             tls,
             intercepted,
-            rule,
+            rule: Mutex::new(rule),
             client,
         }
     }
@@ -109,9 +126,10 @@ impl Permit {
         self.intercepted
     }
 
-    /// The rule that permits it, in words. Kept only where somebody reads the audit trail.
-    pub(crate) fn rule(&self) -> Option<&str> {
-        self.rule.as_deref()
+    /// The rule that permits it, once.
+    pub(crate) fn take_rule(&self) -> Option<Rule> {
+        let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
+        rule.take()
     }
 
     /// Whether it leaves through the operator's parent proxy.

@@ -4,12 +4,13 @@
 //! This is the only file that emits them, so a new field is added here and nowhere else. They deliberately never
 //! carry a URL, a path, a query, a header or the path of a socket.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 
 use super::metadata::NetworkProxyAuditMetadata;
 use super::outcome::{Connected, Facts, Outcome};
+use super::text;
 
 /// The target of every audit event, by which a subscriber tells them from log lines.
 pub const AUDIT_TARGET: &str = "codex_otel.network_proxy";
@@ -38,7 +39,7 @@ pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>, session: &NetworkPr
         tracing::Level::INFO,
         {
             "event.name" = POLICY_DECISION,
-            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "event.timestamp" = %text::milliseconds(Timestamp::now()),
             "conversation.id" = session.conversation_id.as_deref(),
             "app.version" = session.app_version.as_deref(),
             "auth_mode" = session.auth_mode.as_deref(),
@@ -53,10 +54,10 @@ pub(super) fn emit(facts: &Facts<'_>, outcome: &Outcome<'_>, session: &NetworkPr
             "network.policy.source" = outcome.source.as_str(),
             "network.policy.reason" = outcome.reason_word(),
             "network.transport.protocol" = facts.protocol.as_str(),
-            "server.address" = facts.host().as_str(),
+            "server.address" = facts.host().as_ref(),
             "server.port" = u64::from(facts.port()),
-            "http.request.method" = Method(facts.method()).to_string().as_str(),
-            "client.address" = Client(facts).to_string().as_str(),
+            "http.request.method" = method(facts).as_ref(),
+            "client.address" = client(facts).as_ref(),
             "network.policy.override" = outcome.overridden,
             "network.upstream" = outcome.via_parent.then_some("parent"),
             "tls.client.server_name" = facts.server_name,
@@ -75,11 +76,11 @@ pub(super) fn emit_connection(facts: &Facts<'_>, connected: &Connected<'_>) {
         tracing::Level::INFO,
         {
             "event.name" = CONNECTION,
-            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "event.timestamp" = %text::milliseconds(Timestamp::now()),
             "network.transport.protocol" = facts.protocol.as_str(),
-            "server.address" = facts.host().as_str(),
+            "server.address" = facts.host().as_ref(),
             "server.port" = u64::from(facts.port()),
-            "client.address" = Client(facts).to_string().as_str(),
+            "client.address" = client(facts).as_ref(),
             "network.peer.address" = address.as_deref(),
             "network.peer.port" = connected.dialled.map(|address| u64::from(address.port())),
             "network.upstream" = connected.via_parent.then_some("parent"),
@@ -98,11 +99,11 @@ pub(super) fn emit_distrust(facts: &Facts<'_>, alert: &str) {
         tracing::Level::INFO,
         {
             "event.name" = DISTRUST,
-            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "event.timestamp" = %text::milliseconds(Timestamp::now()),
             "network.transport.protocol" = facts.protocol.as_str(),
-            "server.address" = facts.host().as_str(),
+            "server.address" = facts.host().as_ref(),
             "server.port" = u64::from(facts.port()),
-            "client.address" = Client(facts).to_string().as_str(),
+            "client.address" = client(facts).as_ref(),
             "tls.alert" = alert,
         }
     );
@@ -116,41 +117,21 @@ pub fn record_audit_loss(exporter: &'static str, lost: u64) {
         tracing::Level::INFO,
         {
             "event.name" = LOSS,
-            "event.timestamp" = %Milliseconds(Timestamp::now()),
+            "event.timestamp" = %text::milliseconds(Timestamp::now()),
             "network.audit.exporter" = exporter,
             "network.audit.lost" = lost,
         }
     );
 }
 
-/// RFC 3339 in UTC with milliseconds, 24 characters.
-struct Milliseconds(Timestamp);
-
-impl fmt::Display for Milliseconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.0)
-    }
-}
-
 /// A method is a client's text, so it is escaped.
-struct Method<'a>(Option<&'a str>);
-
-impl fmt::Display for Method<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(method) => method.escape_debug().fmt(f),
-            None => f.write_str("none"),
-        }
-    }
+fn method<'a>(facts: &'a Facts<'_>) -> Cow<'a, str> {
+    facts.method().map_or(Cow::Borrowed("none"), text::escaped)
 }
 
-struct Client<'a>(&'a Facts<'a>);
-
-impl fmt::Display for Client<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.client {
-            Some(client) => client.fmt(f),
-            None => f.write_str("unknown"),
-        }
+fn client(facts: &Facts<'_>) -> Cow<'static, str> {
+    match facts.client {
+        Some(client) => Cow::Owned(text::socket_address(client)),
+        None => Cow::Borrowed("unknown"),
     }
 }

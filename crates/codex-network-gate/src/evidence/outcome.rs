@@ -3,10 +3,12 @@
 //! [`Facts`] are of the access, [`Outcome`] is of the judgement. Neither holds a URL, a header or a body, so that
 //! none can be recorded.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use codex_network_policy::{Decision, Host, Mode, Protocol, Reason, Scope, Source, Target};
 
+use super::text;
 use crate::fingerprint::Fingerprint;
 
 /// The host that stands for a socket in evidence and answers; the path itself is not told.
@@ -43,10 +45,10 @@ impl Facts<'_> {
             })
     }
 
-    pub(super) fn host(&self) -> String {
+    pub(super) fn host(&self) -> Cow<'_, str> {
         match self.target {
-            Target::Host { host, .. } => host.to_string(),
-            Target::Unix(_) => UNIX_SOCKET_HOST.to_owned(),
+            Target::Host { host, .. } => text::host(host),
+            Target::Unix(_) => Cow::Borrowed(UNIX_SOCKET_HOST),
         }
     }
 }

@@ -12,7 +12,7 @@ use codex_network_policy::{AccessRequest, Host, Outcome as Ruling, Reason, Sourc
 
 use super::access::Access;
 use super::note::Note;
-use super::{Gate, Refused};
+use super::{Basis, Gate, Refused};
 use crate::route::Route;
 use crate::store::Snapshot;
 
@@ -98,8 +98,8 @@ impl Gate {
             (Target::Host { .. } | Target::Unix(_), _) => {}
         }
         // Without a decider to ask, and for what the rules settle, nothing is approved on the way.
-        let mut approved = false;
-        match self.judge(snapshot, access, &mut approved).await {
+        let mut basis = Basis::default();
+        match self.judge(snapshot, access, &mut basis).await {
             Ok(route @ (Route::Address(_) | Route::Addresses { .. })) => {
                 Explained::Permitted(route.addresses().collect())
             }

@@ -12,9 +12,9 @@ use codex_network_policy::{
     Target, Verdict,
 };
 
-use super::{Access, Denial, Gate, Refused, allowed, grant, refused_by_rules};
+use super::{Access, Basis, Denial, Gate, Refused, allowed, grant, refused_by_rules};
 use crate::error::chain;
-use crate::evidence::{Connected, Facts, Outcome};
+use crate::evidence::{Connected, Facts, Outcome, is_audited};
 use crate::fingerprint::Fingerprint;
 use crate::permit::Permit;
 use crate::route::Route;
@@ -185,11 +185,15 @@ impl Gate {
             return Err(self.refuse_inside(policy, &access, refused, None));
         }
         let mut verdict = policy.evaluate(&access.request());
-        let mut approved = false;
+        let mut basis = Basis {
+            approved: false,
+            rule: verdict.rule,
+        };
         if verdict.outcome == Ruling::Unlisted && tunnel.is_approved() {
             verdict = policy.evaluate_approved(&access.request());
-            approved = true;
+            basis.approved = true;
         }
+        let approved = basis.approved;
         match &verdict.outcome {
             Ruling::Allow => {}
             Ruling::Deny(_) | Ruling::Unlisted => {
@@ -208,7 +212,7 @@ impl Gate {
             ..allowed(&access, approved)
         };
         self.evidence.record(&access.facts(), &outcome);
-        Ok(grant(&snapshot, access, tunnel.route().clone(), approved))
+        Ok(grant(snapshot, access, tunnel.route().clone(), basis))
     }
 
     /// Refuses what breaks the terms of a tunnel, and records it.
@@ -237,6 +241,10 @@ impl Gate {
     /// Records what proved the identity of a connection: the address that was dialled, the name in the client's TLS,
     /// the certificate that the origin showed to us.
     pub fn record_connection(&self, permit: &Permit, proof: &Proof) {
+        let rule = permit.take_rule();
+        if !is_audited() {
+            return;
+        }
         let facts = Facts {
             protocol: permit.protocol(),
             target: permit.target(),
@@ -248,6 +256,7 @@ impl Gate {
             Some(hello) => (hello.server_name.host(), hello.encrypted),
             None => (None, false),
         };
+        let rule = rule.map(|rule| rule.text());
         self.evidence.record_connection(
             &facts,
             &Connected {
@@ -256,7 +265,7 @@ impl Gate {
                 server_name,
                 encrypted_hello,
                 certificate: proof.certificate.as_ref(),
-                rule: permit.rule(),
+                rule: rule.as_deref(),
                 approved: permit.is_approved(),
                 via_parent: permit.is_via_parent(),
             },
