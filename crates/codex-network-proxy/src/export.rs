@@ -162,7 +162,7 @@ impl Exports {
         path: &Path,
         stopped: watch::Receiver<bool>,
     ) -> io::Result<Arc<Queue>> {
-        let queue = Queue::new(file::NAME, file::CAPACITY, file::BATCH);
+        let queue = Queue::new(file::NAME, file::CAPACITY, file::BATCH, file::line);
         let file = AuditFile::open(path, self.health())?;
         let (waiting, reopen) = (Arc::clone(&queue), Arc::clone(&self.reopen));
         let ended = spawn("audit-log", move || file.run(waiting, reopen, stopped))?;

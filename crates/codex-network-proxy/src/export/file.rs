@@ -16,6 +16,10 @@ use tokio::time::sleep;
 
 use super::queue::Queue;
 
+mod line;
+
+pub(super) use line::line;
+
 /// The label of this exporter.
 pub(super) const NAME: &str = "file";
 
@@ -78,7 +82,7 @@ impl AuditFile {
             while self.write(&queue) {}
             if stopping {
                 self.health.set_kept(false);
-                let left = self.events + u64::try_from(queue.take().len()).unwrap_or(u64::MAX);
+                let left = self.events + u64::try_from(queue.len()).unwrap_or(u64::MAX);
                 queue.meters.dropped.add(left);
                 return;
             }
@@ -88,13 +92,9 @@ impl AuditFile {
     /// Writes one batch, if there is one. Says whether there may be more to write.
     fn write(&mut self, queue: &Queue) -> bool {
         if self.lines.is_empty() {
-            let events = queue.take();
-            self.events = u64::try_from(events.len()).unwrap_or(u64::MAX);
-            for event in &events {
-                // A map of strings and numbers into memory: nothing here can fail.
-                let _ = serde_json::to_writer(&mut self.lines, &**event);
-                self.lines.push(b'\n');
-            }
+            let batch = queue.take();
+            self.events = u64::try_from(batch.events).unwrap_or(u64::MAX);
+            queue.give_back(std::mem::replace(&mut self.lines, batch.bytes));
         }
         if self.lines.is_empty() {
             return false;

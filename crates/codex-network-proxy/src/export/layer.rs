@@ -1,7 +1,7 @@
 //! Hears audit events among everything that `tracing` is told.
 //!
-//! [`AuditLayer`] is added to the subscriber of the program. It copies each event once, whatever the number of exporters,
-//! and never waits; log lines and spans are not for it.
+//! [`AuditLayer`] is added to the subscriber of the program. It puts each event into the queue of each exporter and never waits;
+//! log lines and spans are not for it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::event::AuditEvent;
 use super::queue::Queue;
 
 /// The part of a subscriber that takes audit events. Made by [`Exports::layer`](super::Exports::layer).
@@ -32,9 +31,8 @@ impl AuditLayer {
 
 impl<S: Subscriber> Layer<S> for AuditLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let copied = Arc::new(AuditEvent::of(event));
         for queue in self.queues.iter() {
-            queue.push(Arc::clone(&copied));
+            queue.push(event);
         }
     }
 }

@@ -18,12 +18,13 @@ use crate::metrics::Metrics;
 mod encode;
 mod endpoint;
 mod post;
+mod record;
 mod settings;
 
 pub use settings::{OtlpSettings, OtlpSettingsError};
 
 use encode::Encoder;
-use post::{Post, Sent};
+use post::{Message, Post, Sent};
 use settings::{LOGS, METRICS};
 
 /// How long to wait after a first failure, and at most.
@@ -77,12 +78,19 @@ async fn send_logs(
             () = gathered => false,
         };
         loop {
-            let events = queue.take();
-            if events.is_empty() {
+            let batch = queue.take();
+            if batch.events == 0 {
                 break;
             }
-            let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-            let lost = sender.send(encoder.logs(&events), count, &mut stop).await;
+            let count = u64::try_from(batch.events).unwrap_or(u64::MAX);
+            let message = Message {
+                head: encoder.logs_head(batch.bytes.len()).into(),
+                rest: batch.bytes.into(),
+            };
+            let lost = sender.send(&message, count, &mut stop).await;
+            if message.rest.is_unique() {
+                queue.give_back(message.rest.into());
+            }
             queue.lose(lost);
             if lost > 0 && *stop.borrow() {
                 break;
@@ -119,8 +127,11 @@ async fn send_metrics(
             .clone();
         if let Some(metrics) = metrics {
             // The next collection says all that this one does, so it is not repeated.
-            let body = encoder.metrics(&metrics);
-            let sent = sender.attempt(body.into()).await;
+            let message = Message {
+                head: encoder.metrics(&metrics).into(),
+                ..Message::default()
+            };
+            let sent = sender.attempt(&message).await;
             if !matches!(sent, Sent::Taken { .. }) {
                 sender.meters.dropped.increment();
             }
@@ -150,14 +161,18 @@ impl Sender {
     }
 
     /// Sends `count` events, again and again while the collector asks for that or is not there. Returns how many are lost.
-    async fn send(&mut self, body: Vec<u8>, count: u64, stop: &mut watch::Receiver<bool>) -> u64 {
-        let body = bytes::Bytes::from(body);
+    async fn send(
+        &mut self,
+        message: &Message,
+        count: u64,
+        stop: &mut watch::Receiver<bool>,
+    ) -> u64 {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.attempt(body.clone()).await {
+            match self.attempt(message).await {
                 Sent::Taken { rejected } => {
                     let rejected = rejected.min(count);
-                    // One for a whole body; `attempt` cannot know what the body holds.
+                    // One for a whole message; `attempt` cannot know what it holds.
                     self.meters.exported.add(count - rejected);
                     return rejected;
                 }
@@ -177,8 +192,8 @@ impl Sender {
         }
     }
 
-    async fn attempt(&mut self, body: bytes::Bytes) -> Sent {
-        match self.post.send(body).await {
+    async fn attempt(&mut self, message: &Message) -> Sent {
+        match self.post.send(message).await {
             Ok(sent @ Sent::Taken { .. }) => {
                 if self.failing {
                     self.failing = false;

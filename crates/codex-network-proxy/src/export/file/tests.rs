@@ -1,17 +1,25 @@
 //! What ends up in the file, and what must not be taken for one.
 
 use super::*;
-use crate::export::event::{AuditEvent, Value};
+use crate::export::queue::tests::heard;
 
-fn event(number: u64) -> Arc<AuditEvent> {
-    let mut event = AuditEvent::at(std::time::SystemTime::now(), 2);
-    event.push("n", Value::Count(number));
-    event.push("text", Value::Text("a\r\n\u{1b}[31m\""));
-    Arc::new(event)
+fn queue(capacity: usize) -> Arc<Queue> {
+    Queue::new(NAME, capacity, 8, line)
 }
 
-fn line(number: u64) -> String {
-    format!("{{\"n\":{number},\"text\":\"a\\r\\n\\u001b[31m\\\"\"}}\n")
+fn tell(queue: &Arc<Queue>, number: u64) {
+    heard(queue, || {
+        tracing::event!(
+            target: codex_network_gate::AUDIT_TARGET,
+            tracing::Level::INFO,
+            { "n" = number, "absent" = None::<u64>, "text" = "a\r\n\u{1b}[31m\"", "shown" = %"b\n" }
+        );
+    });
+}
+
+fn told(number: u64) -> String {
+    let texts = "\"text\":\"a\\r\\n\\u001b[31m\\\"\",\"shown\":\"b\\n\"";
+    format!("{{\"n\":{number},{texts}}}\n")
 }
 
 #[cfg(unix)]
@@ -49,14 +57,14 @@ fn only_a_file_of_the_owners_alone_is_written() {
 fn a_line_is_an_object_whatever_a_client_put_into_it() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("audit.jsonl");
-    let queue = Queue::new(NAME, 8, 8);
+    let queue = queue(8);
     let mut file = AuditFile::open(&path, Arc::default()).unwrap();
-    queue.push(event(1));
-    queue.push(event(2));
+    tell(&queue, 1);
+    tell(&queue, 2);
     assert!(file.write(&queue));
     assert!(!file.write(&queue));
     let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text, format!("{}{}", line(1), line(2)));
+    assert_eq!(text, format!("{}{}", told(1), told(2)));
     assert_eq!(queue.meters.exported.value(), 2);
 }
 
@@ -66,14 +74,14 @@ fn a_full_disk_makes_events_wait_and_they_follow_when_there_is_room() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("audit.jsonl");
     let health: Arc<AuditLogHealth> = Arc::default();
-    let queue = Queue::new(NAME, 2, 8);
+    let queue = queue(2);
     let mut file = AuditFile::open(&path, Arc::clone(&health)).unwrap();
     file.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    queue.push(event(1));
+    tell(&queue, 1);
     assert!(!file.write(&queue));
     assert!(file.failing && !health.is_kept());
     for number in 2..=5 {
-        queue.push(event(number));
+        tell(&queue, number);
     }
     assert!(!file.write(&queue));
     assert_eq!(queue.meters.failures.value(), 2);
@@ -84,5 +92,5 @@ fn a_full_disk_makes_events_wait_and_they_follow_when_there_is_room() {
     while file.write(&queue) {}
     assert!(!file.failing && health.is_kept());
     let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text, format!("{}{}{}", line(1), line(2), line(3)));
+    assert_eq!(text, format!("{}{}{}", told(1), told(2), told(3)));
 }

@@ -1,11 +1,12 @@
 //! One request after the other to a collector, over a connection that is kept.
 //!
-//! [`Post::send`] takes a body and says what became of it. It follows no redirect, and reads no more of an answer than it
+//! [`Post::send`] takes a [`Message`] and says what became of it. It follows no redirect, and reads no more of an answer than it
 //! needs; when to try again is for others to say.
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf as _, Bytes};
 use codex_network_gate::{Collector, chain};
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
@@ -25,16 +26,31 @@ const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION
 /// How much of an answer is read.
 const ANSWER: usize = 64 * 1024;
 
-/// Sends bodies to one endpoint.
+/// What is sent: in two pieces, so that what is large is never copied.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    pub(super) head: Bytes,
+    pub(super) rest: Bytes,
+}
+
+type Body = Full<Chain<Bytes, Bytes>>;
+
+impl Message {
+    fn body(&self) -> Body {
+        Full::new(self.head.clone().chain(self.rest.clone()))
+    }
+}
+
+/// Sends messages to one endpoint.
 pub(super) struct Post {
     endpoint: Endpoint,
     collector: Collector,
     host: String,
-    kept: Option<SendRequest<Full<Bytes>>>,
+    kept: Option<SendRequest<Body>>,
     connections: JoinSet<()>,
 }
 
-/// What became of a body.
+/// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// The collector took it, but for so many of its records.
@@ -67,10 +83,10 @@ impl Post {
         }
     }
 
-    /// Sends one body, within the time that the settings give.
-    pub(super) async fn send(&mut self, body: Bytes) -> Result<Sent, String> {
+    /// Sends one message, within the time that the settings give.
+    pub(super) async fn send(&mut self, message: &Message) -> Result<Sent, String> {
         let limit = self.endpoint.timeout;
-        let ended = timeout(limit, self.send_unlimited(body)).await;
+        let ended = timeout(limit, self.send_unlimited(message)).await;
         ended.unwrap_or_else(|_| {
             self.connections.abort_all();
             self.kept = None;
@@ -78,12 +94,12 @@ impl Post {
         })
     }
 
-    async fn send_unlimited(&mut self, body: Bytes) -> Result<Sent, String> {
+    async fn send_unlimited(&mut self, message: &Message) -> Result<Sent, String> {
         while self.connections.try_join_next().is_some() {}
         // One that was kept may have been closed meanwhile, which says nothing about the collector.
         if let Some(mut kept) = self.kept.take()
             && kept.ready().await.is_ok()
-            && let Ok(response) = kept.send_request(self.request(body.clone())?).await
+            && let Ok(response) = kept.send_request(self.request(message)?).await
         {
             return self.answer(kept, response).await;
         }
@@ -95,19 +111,19 @@ impl Post {
         self.connections.spawn(async move {
             let _ = driver.await;
         });
-        let response = sender.send_request(self.request(body)?).await;
+        let response = sender.send_request(self.request(message)?).await;
         let response = response.map_err(|error| chain(&error))?;
         self.answer(sender, response).await
     }
 
-    fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
+    fn request(&self, message: &Message) -> Result<Request<Body>, String> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(&self.endpoint.path)
             .header(HOST, &self.host)
             .header(USER_AGENT, AGENT)
             .header(CONTENT_TYPE, "application/x-protobuf")
-            .body(Full::new(body));
+            .body(message.body());
         let mut request = request.map_err(|error| chain(&error))?;
         for (name, value) in &self.endpoint.headers {
             request.headers_mut().insert(name, value.clone());
@@ -117,7 +133,7 @@ impl Post {
 
     async fn answer(
         &mut self,
-        sender: SendRequest<Full<Bytes>>,
+        sender: SendRequest<Body>,
         response: Response<Incoming>,
     ) -> Result<Sent, String> {
         let (head, body) = response.into_parts();

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::queue::Queue;
 use super::endpoint::{Endpoint, Place};
+use super::record::record;
 use crate::meters::ExporterMeters;
 
 /// The labels of the two exporters.
@@ -88,7 +89,7 @@ impl OtlpSettings {
     }
 
     pub(in crate::export) fn log_queue(&self) -> Option<Arc<Queue>> {
-        let queue = || Queue::new(LOGS, self.capacity, self.batch);
+        let queue = || Queue::new(LOGS, self.capacity, self.batch, record);
         self.logs.as_ref().map(|_| queue())
     }
 
