@@ -1,8 +1,9 @@
 //! What is left when things go wrong in the middle (THREATS 30, 33b to 36): deciders that fail, clients that hang up,
 //! secrets that must never be written down.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use codex_network_proxy::{NetworkDecision, NetworkPolicyRequest};
@@ -390,9 +391,79 @@ async fn the_audit_event_has_its_fields_in_order_and_nothing_else() {
     );
 }
 
+const CANARY: &str = "c4n4ry";
+
+/// Shows everything that it is given, as the code of others may when it panics, and as loud as a panic is.
+#[derive(Debug)]
+struct Panics;
+
+#[async_trait::async_trait]
+impl codex_network_proxy::BlockedRequestObserver for Panics {
+    async fn on_blocked_request(&self, request: codex_network_proxy::BlockedRequest) {
+        panic!("observed {request:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_reaches_a_panic() {
+    // The hook is the whole process's: what other tests panic with goes on to where it went before.
+    let heard: Arc<Mutex<String>> = Arc::default();
+    let (hears, before) = (Arc::clone(&heard), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        let mut heard = hears.lock().unwrap();
+        let _ = writeln!(heard, "{panic}");
+        drop(heard);
+        before(panic);
+    }));
+    let world = Setup::new()
+        .observer(Panics)
+        .decider(|request: NetworkPolicyRequest| async move { panic!("asked {request:?}") })
+        .start()
+        .await;
+    for request in [
+        format!(
+            "POST http://panics.test/{CANARY}?{CANARY} HTTP/1.1\r\nAuthorization: Bearer {CANARY}\r\nCookie: {CANARY}\r\nProxy-Authorization: Basic {CANARY}\r\nX-{CANARY}: {CANARY}\r\nContent-Length: 6\r\n\r\n{CANARY}"
+        ),
+        format!(
+            "CONNECT panics.test:443 HTTP/1.1\r\nProxy-Authorization: {CANARY}\r\n\r\n{CANARY}"
+        ),
+        format!("GET / HTTP/1.1\r\nx-unix-socket: /run/{CANARY}.sock\r\n\r\n"),
+        format!("GET http://user:{CANARY}@panics.test/ HTTP/1.1\r\n\r\n"),
+    ] {
+        let answer = world.answer(&request).await;
+        assert!(!answer.contains(CANARY), "{request:?} {answer}");
+    }
+    let mut client = world.socks().await;
+    let mut hello = vec![5, 2, 0, 2, 1, 6];
+    hello.extend_from_slice(CANARY.as_bytes());
+    hello.push(6);
+    hello.extend_from_slice(CANARY.as_bytes());
+    client.send(hello).await;
+    client.finish().await;
+    client.rest_or_reset().await;
+    world
+        .socks_request(CONNECT, &address("panics.test", 443))
+        .await;
+    let complete = |heard: &str| {
+        ["asked ", "observed "]
+            .iter()
+            .all(|who| heard.contains(who))
+            && heard.contains("socks")
+    };
+    within("the observer", async {
+        while !complete(&heard.lock().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let heard = heard.lock().unwrap();
+    assert!(!heard.contains(CANARY), "{heard}");
+    let log = world.audit.log();
+    assert!(!log.contains(CANARY), "{log}");
+}
+
 #[tokio::test]
 async fn no_secret_reaches_a_log_an_event_or_the_history() {
-    const CANARY: &str = "c4n4ry";
     let world = Setup::usual().start().await;
     let origin = Origin::start().await;
     let port = origin.port;

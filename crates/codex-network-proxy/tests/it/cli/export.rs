@@ -11,10 +11,12 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
+use crate::harness::tls::{Certified, Issuer};
 
 /// What a collector does with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ struct Got {
     records: Vec<LogRecord>,
     resource: Vec<KeyValue>,
     metrics: Option<ExportMetricsServiceRequest>,
+    /// Why handshakes failed.
+    alerts: Vec<String>,
 }
 
 /// A collector that speaks OTLP over HTTP.
@@ -58,10 +62,15 @@ impl Drop for Collector {
 
 impl Collector {
     async fn start(mood: Mood) -> Self {
-        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), mood)
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), mood, None)
     }
 
-    fn serve(listener: TcpListener, mood: Mood) -> Self {
+    async fn start_tls(tls: Certified) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(listener, Mood::Takes, Some(tls))
+    }
+
+    fn serve(listener: TcpListener, mood: Mood, tls: Option<Certified>) -> Self {
         let address = listener.local_addr().unwrap();
         let mood = watch::Sender::new(mood);
         let got: Arc<Mutex<Got>> = Arc::default();
@@ -71,22 +80,19 @@ impl Collector {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (moods, kept, arrives) = (moods.clone(), Arc::clone(&kept), arrives.clone());
+                let seat = Seat {
+                    moods: moods.clone(),
+                    kept: Arc::clone(&kept),
+                    arrives: arrives.clone(),
+                };
+                let tls = tls.clone();
                 connections.spawn(async move {
-                    let mut wire = BufReader::new(stream);
-                    while let Some((head, body)) = message(&mut wire).await {
-                        let mood = *moods.borrow();
-                        let (status, answer) = kept.lock().unwrap().take(mood, head, &body);
-                        arrives.send_modify(|count| *count += 1);
-                        if mood == Mood::Silent {
-                            std::future::pending::<()>().await;
-                        }
-                        let head = format!(
-                            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n",
-                            answer.len()
-                        );
-                        use tokio::io::AsyncWriteExt as _;
-                        let _ = wire.write_all(&[head.as_bytes(), &answer].concat()).await;
+                    match tls {
+                        None => seat.serve(stream).await,
+                        Some(tls) => match tls.accept_stream(stream).await {
+                            Ok(stream) => seat.serve(stream).await,
+                            Err(error) => seat.turned_away(&error),
+                        },
                     }
                 });
             }
@@ -120,6 +126,38 @@ impl Collector {
             .env("OTEL_BLRP_SCHEDULE_DELAY", "20")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "50");
         command
+    }
+}
+
+/// What one connection of a collector needs.
+struct Seat {
+    moods: watch::Receiver<Mood>,
+    kept: Arc<Mutex<Got>>,
+    arrives: watch::Sender<u64>,
+}
+
+impl Seat {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut wire = BufReader::new(stream);
+        while let Some((head, body)) = message(&mut wire).await {
+            let mood = *self.moods.borrow();
+            let (status, answer) = self.kept.lock().unwrap().take(mood, head, &body);
+            self.arrives.send_modify(|count| *count += 1);
+            if mood == Mood::Silent {
+                std::future::pending::<()>().await;
+            }
+            let length = answer.len();
+            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
+            let answer = [head.as_bytes(), &answer].concat();
+            if wire.write_all(&answer).await.is_err() || wire.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn turned_away(self, error: &std::io::Error) {
+        self.kept.lock().unwrap().alerts.push(error.to_string());
+        self.arrives.send_modify(|count| *count += 1);
     }
 }
 
@@ -172,7 +210,7 @@ impl Got {
     }
 }
 
-async fn message(wire: &mut BufReader<tokio::net::TcpStream>) -> Option<(String, Vec<u8>)> {
+async fn message(wire: &mut (impl AsyncBufRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut head = String::new();
     let mut length = 0;
     loop {
@@ -358,7 +396,7 @@ async fn a_collector_that_is_down_costs_events_and_no_request_and_the_loss_is_to
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(collector.address).unwrap();
-        *collector = Collector::serve(socket.listen(16).unwrap(), Mood::Takes);
+        *collector = Collector::serve(socket.listen(16).unwrap(), Mood::Takes, None);
     })
     .await;
 }
@@ -379,6 +417,46 @@ async fn a_collector_that_asks_for_patience_is_given_it() {
         collector.mood.send_replace(Mood::Takes);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_collector_over_tls_has_to_prove_its_name() {
+    let home = home("");
+    let issuer = Issuer::new();
+    let roots = home.path().join("roots.pem");
+    std::fs::write(&roots, &issuer.1).unwrap();
+    for (name, issuer, proves) in [
+        ("localhost", &issuer, true),
+        ("other.test", &issuer, false),
+        ("localhost", &Issuer::new(), false),
+    ] {
+        let mut collector = Collector::start_tls(issuer.certify(name, &[])).await;
+        let mut command = collector.environment(home.path());
+        let port = collector.address.port();
+        command
+            .env(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                format!("https://localhost:{port}"),
+            )
+            .env("OTEL_EXPORTER_OTLP_CERTIFICATE", &roots)
+            .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20k3y");
+        let proxy = Running::start_as(command, &[]).await;
+        proxy.answer(&get("one.test")).await;
+        if proves {
+            collector
+                .until("the decision", |got| got.hosts() == ["one.test"])
+                .await;
+        } else {
+            collector
+                .until("an alert", |got| !got.alerts.is_empty())
+                .await;
+        }
+        let (code, _, stderr) = proxy.end("TERM").await;
+        assert_eq!(code, Some(0));
+        let warned = stderr.contains("evidence cannot be sent to the collector");
+        assert_eq!(warned, !proves, "{stderr}");
+        assert_eq!(collector.got.lock().unwrap().bytes.is_empty(), !proves);
+    }
 }
 
 #[tokio::test]
