@@ -83,6 +83,7 @@ pub(crate) fn ci(root: &Path) -> bool {
     ];
     if steps.cargo("release build", &release, &[]) {
         steps.check("size of the binary", budget::binary_size);
+        steps.check("memory at rest", budget::memory_at_rest);
         steps.check("speed beside plain relays", bench::smoke);
     }
     let good = steps.finish();

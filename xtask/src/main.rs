@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | ci | tidy | api | bench | fuzz | defences | soak | scale | reproduce | sbom | vet`.
+//! The developer's commands: `cargo xtask check | ci | tidy | api | bench | fuzz | defences | soak | scale | layout | reproduce | sbom | vet`.
 //!
 //! What a person or a CI machine runs before a change lands. The commands are lists of steps (`ci.rs`); what the
 //! compiler cannot hold, `tidy` holds; what other programs build on, `api` writes down. Nothing here ships, and nothing here
@@ -16,6 +16,7 @@ mod budget;
 mod ci;
 mod defences;
 mod fuzz;
+mod layout;
 mod reproduce;
 mod scale;
 mod soak;
@@ -44,6 +45,7 @@ Commands:
           the committed inputs and a few seconds each; `fuzz minimise` takes what was found into fuzz/corpus
   defences  Takes out one defence after the other and demands that its test fails; `defences ROW` one
   soak    Load and faults for ten minutes; `soak SECONDS [SEED]` for as long as you like
+  layout  Finds out under valgrind what the binary runs, and writes the order in which it is linked
   reproduce  Builds the release binary twice in two places and demands the same bytes
   sbom    Writes what the binary is made of to target/sbom.cdx.json (CycloneDX)
   vet     Demands an entry in supply-chain/ for each library; `vet update` writes the missing ones as exemptions
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        ["layout"] => layout::run(&root),
         ["reproduce"] => reproduce::run(&root),
         ["sbom"] => supply::sbom(&root),
         ["vet"] => supply::vet(&root),
@@ -104,7 +107,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         [
-            command @ ("check" | "ci" | "tidy" | "api" | "scale"),
+            command @ ("check" | "ci" | "tidy" | "api" | "scale" | "layout"),
             more,
             ..,
         ] => {
