@@ -154,7 +154,8 @@ pub(crate) fn installed() -> Vec<Contender> {
         .collect()
 }
 
-fn found(program: &str) -> Option<PathBuf> {
+/// Where a program is.
+pub(super) fn found(program: &str) -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where programs are")]
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/bin"].map(PathBuf::from);

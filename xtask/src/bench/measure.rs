@@ -324,17 +324,13 @@ fn other_core() -> &'static str {
     if cores > 1 { "1" } else { "0" }
 }
 
-/// A port that was free a moment ago, as was the next one.
+/// A port that was free a moment ago, as was the next one. None of those from which the system takes ports for clients: after
+/// many short connections, few of these can be listened at.
 fn free_ports() -> std::io::Result<u16> {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        let next = port.checked_add(1);
-        if next.is_some_and(|next| TcpListener::bind(("127.0.0.1", next)).is_ok()) {
-            return Ok(port);
-        }
-    }
-    Err(std::io::Error::other("no two free ports in a row"))
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut pairs = (10_000..32_000).step_by(2);
+    let found = pairs.find(|port| is_free(*port) && is_free(port + 1));
+    found.ok_or_else(|| std::io::Error::other("no two free ports in a row"))
 }
 
 fn wait_for(address: &str) -> std::io::Result<()> {

@@ -4,20 +4,26 @@
 
 use std::process::Command;
 
-const PACKAGES: [&str; 7] = [
-    "haproxy",
-    "squid",
-    "tinyproxy",
-    "privoxy",
-    "microsocks",
-    "dante-server",
-    "util-linux",
+use super::contenders::found;
+
+/// Programs, and the packages that have them. What is there already stays: some packages would put out another that has it too.
+const PACKAGES: [(&str, &str); 7] = [
+    ("haproxy", "haproxy"),
+    ("squid", "squid-openssl"),
+    ("tinyproxy", "tinyproxy"),
+    ("privoxy", "privoxy"),
+    ("microsocks", "microsocks"),
+    ("danted", "dante-server"),
+    ("taskset", "util-linux"),
 ];
 
 /// Whether everything could be installed. Services that packages would start are kept from it.
 pub(crate) fn install() -> bool {
     let mut good = true;
-    for package in PACKAGES {
+    for (program, package) in PACKAGES {
+        if found(program).is_some() {
+            continue;
+        }
         let done = ran(Command::new("apt-get")
             .args(["install", "-y", "-qq", "--no-install-recommends", package])
             .env("DEBIAN_FRONTEND", "noninteractive")
