@@ -482,7 +482,7 @@ fn grant(snapshot: Arc<Snapshot>, access: Access<'_>, route: Route, basis: Basis
         approved: basis.approved,
         tls,
         intercepted,
-        rule: basis.rule.map(|id| Rule { snapshot, id }),
+        rule: basis.rule.map(|id| Rule::Found { snapshot, id }),
         client,
     })
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use codex_network_policy::{Host, Protocol, RuleId, SocketPath, Target};
 
@@ -23,22 +23,31 @@ pub struct Permit {
     approved: bool,
     tls: bool,
     intercepted: bool,
-    /// Until it is told of: a tunnel shall not keep a policy that is no longer in force.
     rule: Mutex<Option<Rule>>,
     client: Option<SocketAddr>,
 }
 
 /// The rule that permits an access.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) id: RuleId,
+pub(crate) enum Rule {
+    /// One of this policy.
+    Found { snapshot: Arc<Snapshot>, id: RuleId },
+    /// In words, for its policy has gone.
+    Words(String),
 }
 
 impl Rule {
-    /// In words.
-    pub(crate) fn text(&self) -> String {
-        self.snapshot.policy.rule(self.id).to_string()
+    fn words(&self) -> String {
+        match self {
+            Self::Found { snapshot, id } => snapshot.policy.rule(*id).to_string(),
+            Self::Words(words) => words.clone(),
+        }
+    }
+}
+
+/// The words: a whole policy would be none.
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words())
     }
 }
 
@@ -126,10 +135,21 @@ impl Permit {
         self.intercepted
     }
 
-    /// The rule that permits it, once.
-    pub(crate) fn take_rule(&self) -> Option<Rule> {
-        let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
-        rule.take()
+    /// The rule that permits it, in words.
+    pub(crate) fn rule(&self) -> Option<String> {
+        self.lock_rule().as_ref().map(Rule::words)
+    }
+
+    /// Lets go of the policy by which it was given, which is no longer in force.
+    pub(crate) fn outlive_policy(&self) {
+        let mut rule = self.lock_rule();
+        if let Some(Rule::Found { .. }) = &*rule {
+            *rule = rule.as_ref().map(|rule| Rule::Words(rule.words()));
+        }
+    }
+
+    fn lock_rule(&self) -> MutexGuard<'_, Option<Rule>> {
+        self.rule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it leaves through the operator's parent proxy.

@@ -241,7 +241,6 @@ impl Gate {
     /// Records what proved the identity of a connection: the address that was dialled, the name in the client's TLS,
     /// the certificate that the origin showed to us.
     pub fn record_connection(&self, permit: &Permit, proof: &Proof) {
-        let rule = permit.take_rule();
         if !is_audited() {
             return;
         }
@@ -256,7 +255,7 @@ impl Gate {
             Some(hello) => (hello.server_name.host(), hello.encrypted),
             None => (None, false),
         };
-        let rule = rule.map(|rule| rule.text());
+        let rule = permit.rule();
         self.evidence.record_connection(
             &facts,
             &Connected {
@@ -292,6 +291,7 @@ impl Gate {
         if snapshot.generation == permit.generation() {
             return true;
         }
+        permit.outlive_policy();
         let policy = &snapshot.policy;
         // What is inside would go on unseen.
         if policy.intercepts(permit.protocol()) && !permit.is_intercepted() {

@@ -190,6 +190,32 @@ async fn the_event_of_a_refused_hello_names_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn what_outlives_its_policy_keeps_the_words_of_its_rule_and_nothing_else() {
+    let script = Script {
+        rules: rules(&["*.example.com", "example.com"], &[]),
+        ..Script::default()
+    };
+    let world = script.build();
+    let permit = world
+        .authorize(access(Protocol::Socks5Udp, "example.com:443", None))
+        .await
+        .unwrap();
+    let old = std::sync::Arc::downgrade(&world.gate.store().current());
+    let now = rules(&["**.example.com"], &[]);
+    world.gate.store().replace(Policy::compile(now));
+    assert!(old.upgrade().is_some(), "the permit's rule is one of it");
+    assert!(world.gate.still_permits(&permit, None, false));
+    assert!(old.upgrade().is_none());
+    let (capture, _guard) = Capture::start();
+    world.gate.record_connection(&permit, &Proof::default());
+    let told = capture.take()[0].to_string();
+    assert!(
+        told.ends_with("network.policy.rule=allowlist `example.com` (--test)"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_connection_leaves_its_proof() {
     let script = Script {
         rules: rules(&["*.example.com", "example.com"], &[]),
