@@ -2,7 +2,7 @@
 //!
 //! Main type: `Defence`, one row of `xtask/defences.txt`. A test that passes without what it tests is none; this proves that
 //! each row of docs/guarantees.md has one that is. The tree that is changed is a copy below `target/`, with a build
-//! directory of its own, so that nothing is left to put back. Not part of `ci`: it builds once a row, half an hour in all.
+//! directory of its own, so that nothing is left to put back. Not part of `ci`: it builds once a row, a quarter of an hour in all.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
