@@ -181,7 +181,7 @@ impl Authority {
     /// # Errors
     /// When the host has no canonical form, when userinfo precedes it, or when what follows `:` is no port.
     pub fn parse(text: &str) -> Result<Authority, HostError> {
-        if text.contains('@') {
+        if text.as_bytes().contains(&b'@') {
             return Err(HostError::Userinfo);
         }
         let (host, port) = split_port(text)?;
@@ -204,8 +204,11 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), HostError> {
             )),
         };
     }
-    match text.split_once(':') {
-        Some((host, port)) if !port.contains(':') => Ok((host, Some(port))),
+    let colon = |byte: &u8| *byte == b':';
+    match text.as_bytes().iter().position(colon) {
+        Some(first) if !text.as_bytes()[first + 1..].iter().any(colon) => {
+            Ok((&text[..first], Some(&text[first + 1..])))
+        }
         Some(_) | None => Ok((text, None)),
     }
 }

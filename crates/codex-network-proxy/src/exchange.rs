@@ -23,15 +23,18 @@ mod line;
 mod pool;
 pub(crate) mod refusal;
 mod request_body;
+pub(crate) mod seen;
 mod switched;
 
 use crate::meters::Meters;
 use body::{Body, ResponseBody};
 pub(crate) use failure::ExchangeError;
 use line::{Line, Unanswered};
-use pool::{GiveBack, Key, Pool, Shelf};
+use pool::{GiveBack, Pool, PoolKey, Shelf};
 use refusal::Reader;
-use request_body::{Expectation, RequestBody};
+use request_body::Expectation;
+pub(crate) use request_body::{Outgoing, RequestBody};
+use seen::Seen;
 pub(crate) use switched::{Switched, into_stream};
 
 /// Forwards requests for all doors of one proxy.
@@ -66,7 +69,7 @@ impl Exchange {
     pub(crate) async fn answer(
         &self,
         permit: &Permit,
-        request: Request<Incoming>,
+        request: Outgoing,
         upgrade: Option<&HeaderValue>,
         offer: HttpOffer,
         reader: Reader,
@@ -81,6 +84,7 @@ impl Exchange {
                 return Answered::Response(refusal::upstream_failure(&error, reader));
             }
         };
+        let seen = Seen::of(response.headers());
         let of_http2 = response.version() == Version::HTTP_2;
         // The version belongs to the hop (RFC 9110 section 2.5): an old origin does not make us an old proxy.
         *response.version_mut() = Version::HTTP_11;
@@ -90,14 +94,14 @@ impl Exchange {
                 tracing::info!(target = %permit, "the origin switched protocols unasked");
                 return Answered::Response(refusal::unexpected_answer(reader));
             }
-            headers::clean_response(response.headers_mut(), true, of_http2);
+            headers::clean_response(response.headers_mut(), seen, true, of_http2);
             return Answered::Switched(response, Switched(stream));
         }
-        if !headers::is_plainly_framed(response.headers()) {
+        if !headers::is_plainly_framed(response.headers(), seen) {
             tracing::info!(target = %permit, "the origin's answer has a transfer coding that is not ours to undo");
             return Answered::Response(refusal::unexpected_answer(reader));
         }
-        headers::clean_response(response.headers_mut(), false, of_http2);
+        headers::clean_response(response.headers_mut(), seen, false, of_http2);
         Answered::Response(response)
     }
 
@@ -111,7 +115,7 @@ impl Exchange {
     /// Which version the origin of an opened tunnel speaks when it is offered these, as far as a kept connection tells.
     fn spoken(&self, tunnel: &Permit, offer: HttpOffer) -> Option<HttpVersion> {
         let admits = |line: &Line| is_admitted(line, tunnel);
-        let http2 = self.pool.peek(&Key::of(tunnel, offer), admits)?;
+        let http2 = self.pool.peek(&PoolKey::of(tunnel, offer), admits)?;
         Some(HttpVersion::of(http2))
     }
 
@@ -148,7 +152,7 @@ impl Exchange {
             certificate: secured.certificate(),
         };
         let line = self.line(tunnel, secured).await?;
-        let shelf = self.pool.shelf(&Key::of(tunnel, offer));
+        let shelf = self.pool.shelf(&PoolKey::of(tunnel, offer));
         self.pool.put(&shelf, line);
         Ok(prepared)
     }
@@ -158,33 +162,27 @@ impl Exchange {
     async fn forward(
         &self,
         permit: &Permit,
-        request: Request<Incoming>,
+        mut request: Outgoing,
         upgrade: bool,
         offer: HttpOffer,
     ) -> Result<Response<Body>, ExchangeError> {
-        let (mut parts, incoming) = request.into_parts();
-        parts.version = Version::HTTP_11;
-        let mut request = Request::from_parts(parts, ());
-        let expectation = Expectation::of(&mut request);
+        *request.version_mut() = Version::HTTP_11;
         let limits = self.gate.limits();
-        let body = RequestBody::new(
-            incoming,
-            limits.body_idle,
-            expectation
-                .as_ref()
-                .map(|expectation| expectation.gate(limits.expect_continue)),
-        );
-        let progress = body.progress();
-        let mut request = request.map(|()| body);
-
+        let seen = Seen::of(request.headers());
+        let expectation = Expectation::of(&mut request, seen);
+        if let Some(expectation) = &expectation {
+            let gate = expectation.gate(limits.expect_continue);
+            request.body_mut().wait_for(gate);
+        }
+        let progress = request.body().progress();
         if permit.wants_absolute_form() {
             headers::set_absolute_form(&mut request, permit);
         }
         // Only HTTP/1.1 can be left by an upgrade.
         let offer = if upgrade { HttpOffer::Http1 } else { offer };
-        let shelf = self.pool.shelf(&Key::of(permit, offer));
+        let shelf = self.pool.shelf(&PoolKey::of(permit, offer));
         let shared =
-            !upgrade && !headers::authenticates_connection(request.headers(), &AUTHORIZATION);
+            !upgrade && !headers::authenticates_connection(request.headers(), seen, &AUTHORIZATION);
         if shared && let Some((mut line, rested)) = self.kept(&shelf, permit).await {
             self.pool.meters().reused.increment();
             // Origins close connections after one answer, or that rest; those in use need no copy of the request.
@@ -201,7 +199,7 @@ impl Exchange {
                 Err(Unanswered {
                     unsent: Some(unsent),
                     ..
-                }) => request = *unsent,
+                }) => request = unsent,
                 Err(Unanswered {
                     error,
                     unsent: None,
@@ -212,9 +210,10 @@ impl Exchange {
             }
         }
         self.pool.meters().opened.increment();
-        let mut line = self.open(permit, offer).await?;
+        // Boxed, so that the many requests that open nothing do not carry the memory of it.
+        let mut line = Box::pin(self.open(permit, offer)).await?;
         if shared && let Some(line) = line.share() {
-            self.pool.put(&shelf, line);
+            self.pool.put(&shelf, Box::new(line));
         }
         match line
             .send(request, limits.response_head, progress.clone())
@@ -229,7 +228,7 @@ impl Exchange {
     }
 
     /// A kept connection that is ready, over an address that this permit admits, and how long nobody has used it.
-    async fn kept(&self, shelf: &Shelf, permit: &Permit) -> Option<(Line, Duration)> {
+    async fn kept(&self, shelf: &Shelf, permit: &Permit) -> Option<(Box<Line>, Duration)> {
         loop {
             let (mut line, rested) = self.pool.take(shelf)?;
             // It may just have finished its last answer. One that is still busy is not worth waiting for.
@@ -243,7 +242,7 @@ impl Exchange {
         }
     }
 
-    async fn open(&self, permit: &Permit, offer: HttpOffer) -> Result<Line, ExchangeError> {
+    async fn open(&self, permit: &Permit, offer: HttpOffer) -> Result<Box<Line>, ExchangeError> {
         let upstream = self.gate.upstream();
         let connection = match upstream.open_for(permit, offer).await {
             Err(error) if speaks_only_http2(&error, offer) => {
@@ -262,18 +261,23 @@ impl Exchange {
         self.line(permit, connection).await
     }
 
-    async fn line(&self, permit: &Permit, connection: Connection) -> Result<Line, ExchangeError> {
+    async fn line(
+        &self,
+        permit: &Permit,
+        connection: Connection,
+    ) -> Result<Box<Line>, ExchangeError> {
         let peer = connection
             .peer_address()
             .filter(|_| !permit.is_via_parent());
-        Line::open(connection, peer, self.gate.limits()).await
+        let line = Line::open(connection, peer, self.gate.limits()).await?;
+        Ok(Box::new(line))
     }
 
     fn received(
         &self,
         response: Response<Incoming>,
         expectation: Option<Expectation>,
-        kept: Option<(Arc<Shelf>, Line)>,
+        kept: Option<(Arc<Shelf>, Box<Line>)>,
     ) -> Response<Body> {
         if let Some(expectation) = expectation {
             expectation.answered();
@@ -283,8 +287,10 @@ impl Exchange {
             return response.map(|_| Body::empty());
         }
         let pool = Arc::clone(&self.pool);
-        let kept = kept
-            .filter(|_| !headers::authenticates_connection(response.headers(), &WWW_AUTHENTICATE));
+        let seen = Seen::of(response.headers());
+        let kept = kept.filter(|_| {
+            !headers::authenticates_connection(response.headers(), seen, &WWW_AUTHENTICATE)
+        });
         response.map(|incoming| {
             let give_back = kept.map(|(shelf, line)| GiveBack::new(pool, shelf, line));
             Body::upstream(ResponseBody::new(incoming, idle, give_back))
@@ -356,12 +362,12 @@ const READY_WAIT: Duration = Duration::from_millis(20);
 
 /// A copy of a request that can safely be sent twice (RFC 9110 section 9.2.2), for an origin that closes a kept
 /// connection at the moment we use it.
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+fn repeatable(request: &Request<RequestBody>) -> Option<Outgoing> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     if !(safe && request.body().is_empty()) {
         return None;
     }
-    let mut copy = Request::new(RequestBody::none());
+    let mut copy = Box::new(Request::new(RequestBody::none()));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();

@@ -16,14 +16,12 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, request};
 
 use super::refusal::BadRequest;
+pub(crate) use super::seen::UNIX_SOCKET;
+use super::seen::{PROXY_CONNECTION, Seen};
 
 pub(crate) mod inside;
 
-/// Names a unix socket instead of a host.
-pub(crate) const UNIX_SOCKET: HeaderName = HeaderName::from_static("x-unix-socket");
-
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields that `Connection` may not take away from the origin.
@@ -131,7 +129,10 @@ fn parse_host_header(text: &str) -> Result<Authority, BadRequest> {
 
 /// The protocols that a client asks to switch to. A switch to HTTP/2 is not offered to the origin, since its
 /// requests could not be judged; nor is a switch that `Connection` does not announce.
-pub(crate) fn wanted_upgrade(parts: &request::Parts) -> Option<HeaderValue> {
+pub(crate) fn wanted_upgrade(parts: &request::Parts, seen: Seen) -> Option<HeaderValue> {
+    if !seen.has(Seen::UPGRADE) {
+        return None;
+    }
     let mut values = parts.headers.get_all(UPGRADE).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     let announced =
@@ -153,8 +154,9 @@ pub(crate) fn forwardable(
     upgrade: Option<HeaderValue>,
     besides: &[HeaderName],
 ) -> Result<(), BadRequest> {
-    let chunked = check_framing(parts)?;
-    let named = named_by_connection(&parts.headers)?;
+    let seen = Seen::of(&parts.headers);
+    let chunked = check_framing(parts, seen)?;
+    let named = named_by_connection(&parts.headers, seen)?;
     // An empty one says as little as none.
     let has_host = parts
         .headers
@@ -162,7 +164,10 @@ pub(crate) fn forwardable(
         .is_some_and(|host| !host.as_bytes().trim_ascii().is_empty());
     let ends_here = |name: &HeaderName| {
         is_hop_by_hop(name)
-            || [PROXY_AUTHORIZATION, TE, UNIX_SOCKET, HTTP2_SETTINGS].contains(name)
+            || *name == PROXY_AUTHORIZATION
+            || *name == TE
+            || *name == UNIX_SOCKET
+            || *name == HTTP2_SETTINGS
             // The library writes a trailer section only where `Trailer` announces it.
             || (*name == TRAILER && !chunked)
             // Chunked has been taken for the one meaning; the length beside it is void.
@@ -238,14 +243,21 @@ pub(super) fn set_absolute_form<B>(request: &mut Request<B>, permit: &Permit) {
 
 /// Whether an answer has no transfer coding but `chunked`. Another one would have to be undone by us, for the field
 /// that names it ends here.
-pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
-    has_plain_length(headers)
+pub(crate) fn is_plainly_framed(headers: &HeaderMap, seen: Seen) -> bool {
+    let plain_length = !seen.has(Seen::LENGTH) || has_plain_length(headers);
+    if !seen.has(Seen::TRANSFER_CODING) {
+        return plain_length;
+    }
+    plain_length
         && tokens(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
 }
 
 /// Whether a field names a scheme that authenticates a whole connection (RFC 4559). Such a connection is its
 /// client's, and nobody else may be served over it.
-pub(super) fn authenticates_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+pub(super) fn authenticates_connection(headers: &HeaderMap, seen: Seen, name: &HeaderName) -> bool {
+    if !seen.has(Seen::AUTHENTICATION) {
+        return false;
+    }
     headers.get_all(name).iter().any(|value| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
         scheme.is_some_and(|scheme| {
@@ -256,9 +268,9 @@ pub(super) fn authenticates_connection(headers: &HeaderMap, name: &HeaderName) -
 
 /// Takes from an answer what belongs to the hop behind us. `switched` keeps what a 101 needs; `of_http2` says that the
 /// answer may have trailers although it is not chunked.
-pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool, of_http2: bool) {
-    let named = named_by_connection(headers).unwrap_or_default();
-    let chunked = headers.contains_key(TRANSFER_ENCODING);
+pub(crate) fn clean_response(headers: &mut HeaderMap, seen: Seen, switched: bool, of_http2: bool) {
+    let named = named_by_connection(headers, seen).unwrap_or_default();
+    let chunked = seen.has(Seen::TRANSFER_CODING);
     let needless = headers.keys().any(|name| {
         is_hop_by_hop(name)
             || *name == TRAILER
@@ -289,20 +301,21 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, switched: bool, of_http2: 
 
 /// The fields that every hop takes away, in both directions.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
+    // One after the other: a list of names would be made anew for each question.
+    *name == CONNECTION
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
 }
 
 /// Whether the request is chunked; anything but exactly that is an error (RFC 9112 section 6.1).
-fn check_framing(parts: &request::Parts) -> Result<bool, BadRequest> {
-    if !has_plain_length(&parts.headers) {
+fn check_framing(parts: &request::Parts, seen: Seen) -> Result<bool, BadRequest> {
+    if seen.has(Seen::LENGTH) && !has_plain_length(&parts.headers) {
         return Err(BadRequest::InvalidFraming);
+    }
+    if !seen.has(Seen::TRANSFER_CODING) {
+        return Ok(false);
     }
     let mut values = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(value) = values.next() else {
@@ -332,12 +345,9 @@ fn has_plain_length(headers: &HeaderMap) -> bool {
         && lengths.all(|length| length == first)
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Result<Vec<HeaderName>, BadRequest> {
+fn named_by_connection(headers: &HeaderMap, seen: Seen) -> Result<Vec<HeaderName>, BadRequest> {
     let mut named = Vec::new();
-    if !headers
-        .keys()
-        .any(|name| *name == CONNECTION || *name == PROXY_CONNECTION)
-    {
+    if !seen.has(Seen::CONNECTION) {
         return Ok(named);
     }
     for name in [CONNECTION, PROXY_CONNECTION] {
@@ -362,6 +372,3 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .map(str::trim)
         .filter(|token| !token.is_empty())
 }
-
-#[cfg(test)]
-mod tests;

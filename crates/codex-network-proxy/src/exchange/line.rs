@@ -19,7 +19,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::failure::ExchangeError;
-use super::request_body::{Progress, RequestBody};
+use super::request_body::{Outgoing, Progress, RequestBody};
 use crate::deadline::Deadline;
 
 /// How many bytes may be under way to us on one stream, and on all streams of a connection. As much is buffered at most
@@ -49,7 +49,7 @@ enum Sender {
 /// A failed attempt, with the request where not one byte of it was sent.
 pub(super) struct Unanswered {
     pub(super) error: ExchangeError,
-    pub(super) unsent: Option<Box<Request<RequestBody>>>,
+    pub(super) unsent: Option<Outgoing>,
 }
 
 /// Says that a client takes trailers, on its request's way to an origin.
@@ -130,7 +130,7 @@ impl Line {
     /// upload is no silence) for `patience`.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: Outgoing,
         patience: Duration,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, Unanswered> {
@@ -157,21 +157,18 @@ impl Line {
 }
 
 impl Sender {
-    async fn send(
-        &mut self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Unanswered> {
+    async fn send(&mut self, mut request: Outgoing) -> Result<Response<Incoming>, Unanswered> {
         let mut error = match self {
             Self::Http1(sender) => {
                 ask_for_trailers(&mut request);
-                match sender.try_send_request(request).await {
+                match sender.try_send_request(*request).await {
                     Ok(response) => return Ok(response),
                     Err(error) => error,
                 }
             }
             Self::Http2(sender, _) => {
                 write_for_http2(&mut request);
-                match sender.try_send_request(request).await {
+                match sender.try_send_request(*request).await {
                     Ok(response) => return Ok(response),
                     Err(error) => error,
                 }

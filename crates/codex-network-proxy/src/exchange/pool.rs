@@ -6,12 +6,14 @@
 //! stays, for it serves many.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use codex_network_gate::{HttpOffer, Permit};
-use codex_network_policy::Target;
+use codex_network_policy::{Host, Target};
 use tokio::time::Instant;
 
 use super::line::Line;
@@ -21,8 +23,8 @@ use crate::meters::{Meters, PoolMeters};
 const MOST_SHARERS: usize = 64;
 
 /// What two requests must share to share a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PoolKey {
     target: Target,
     /// The HTTP versions that were offered in TLS; none where there is no TLS.
     tls: Option<HttpOffer>,
@@ -30,7 +32,7 @@ pub(super) struct Key {
     generation: u64,
 }
 
-impl Key {
+impl PoolKey {
     pub(super) fn of(permit: &Permit, offer: HttpOffer) -> Self {
         Self {
             target: permit.target().clone(),
@@ -42,10 +44,29 @@ impl Key {
     }
 }
 
+/// By the target alone, for hardly any two keys differ in the rest only, and each word that is hashed takes its time.
+impl Hash for PoolKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.target {
+            Target::Host { host, port } => {
+                match host {
+                    Host::Name(name) => state.write(name.as_str().as_bytes()),
+                    Host::Address(literal) => match literal.address() {
+                        IpAddr::V4(address) => state.write_u32(address.to_bits()),
+                        IpAddr::V6(address) => state.write_u128(address.to_bits()),
+                    },
+                }
+                state.write_u16(*port);
+            }
+            Target::Unix(path) => state.write(path.as_str().as_bytes()),
+        }
+    }
+}
+
 /// The idle connections of one proxy, bounded in number and age.
 #[derive(Debug)]
 pub(super) struct Pool {
-    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    shelves: Mutex<HashMap<PoolKey, Arc<Shelf>>>,
     /// How many connections are on all shelves.
     count: AtomicUsize,
     most: usize,
@@ -56,13 +77,13 @@ pub(super) struct Pool {
 /// The idle connections of one key.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    lines: Mutex<Vec<(Line, Instant)>>,
+    lines: Mutex<Vec<(Box<Line>, Instant)>>,
     /// Whether they lead to a parent proxy.
     via_parent: bool,
 }
 
 impl Shelf {
-    fn lines(&self) -> MutexGuard<'_, Vec<(Line, Instant)>> {
+    fn lines(&self) -> MutexGuard<'_, Vec<(Box<Line>, Instant)>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,12 +108,12 @@ impl Pool {
         &self.meters.pool
     }
 
-    fn shelves(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shelf>>> {
+    fn shelves(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<Shelf>>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The place of all connections for `key`.
-    pub(super) fn shelf(&self, key: &Key) -> Arc<Shelf> {
+    pub(super) fn shelf(&self, key: &PoolKey) -> Arc<Shelf> {
         let mut shelves = self.shelves();
         if let Some(shelf) = shelves.get(key) {
             return Arc::clone(shelf);
@@ -110,7 +131,7 @@ impl Pool {
     }
 
     /// The connection that has been idle for the shortest time, and that time.
-    pub(super) fn take(&self, shelf: &Shelf) -> Option<(Line, Duration)> {
+    pub(super) fn take(&self, shelf: &Shelf) -> Option<(Box<Line>, Duration)> {
         let mut lines = shelf.lines();
         let mut place = lines.len();
         while let Some(before) = place.checked_sub(1) {
@@ -131,17 +152,17 @@ impl Pool {
             if let Some(shared) = line.share().filter(|_| line.users() < MOST_SHARERS) {
                 line.proven = true;
                 *since = Instant::now();
-                return Some((shared, rested));
+                return Some((Box::new(shared), rested));
             }
         }
         None
     }
 
     /// What the kept connection for `key` speaks, if there is a live one that `admits` accepts.
-    pub(super) fn peek(&self, key: &Key, admits: impl Fn(&Line) -> bool) -> Option<bool> {
+    pub(super) fn peek(&self, key: &PoolKey, admits: impl Fn(&Line) -> bool) -> Option<bool> {
         let shelf = Arc::clone(self.shelves().get(key)?);
         let lines = shelf.lines();
-        let usable = |(line, since): &&(Line, Instant)| {
+        let usable = |(line, since): &&(Box<Line>, Instant)| {
             !line.is_closed() && since.elapsed() < self.longest && admits(line)
         };
         lines
@@ -151,7 +172,7 @@ impl Pool {
             .map(|(line, _)| line.is_http2())
     }
 
-    pub(super) fn put(&self, shelf: &Shelf, line: Line) {
+    pub(super) fn put(&self, shelf: &Shelf, line: Box<Line>) {
         // A socket's connection has no address by which a later permit could admit it.
         if line.is_closed() || (line.peer.is_none() && !shelf.via_parent) {
             return;
@@ -192,11 +213,11 @@ impl Pool {
 pub(super) struct GiveBack {
     pool: Arc<Pool>,
     shelf: Arc<Shelf>,
-    line: Line,
+    line: Box<Line>,
 }
 
 impl GiveBack {
-    pub(super) fn new(pool: Arc<Pool>, shelf: Arc<Shelf>, line: Line) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, shelf: Arc<Shelf>, line: Box<Line>) -> Self {
         Self { pool, shelf, line }
     }
 

@@ -16,13 +16,20 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::arriving::{Arriving, BodyError};
+use super::seen::Seen;
 
-/// A client's body on its way upstream.
+/// A request on its way upstream. It goes through many hands, and is carried by none: what waits for an answer stays small.
+pub(crate) type Outgoing = Box<Request<RequestBody>>;
+
+/// A client's body on its way upstream; most requests have none.
 #[derive(Debug)]
-pub(crate) struct RequestBody {
-    arriving: Option<Arriving>,
+pub(crate) struct RequestBody(Option<Box<Upload>>);
+
+#[derive(Debug)]
+struct Upload {
+    arriving: Arriving,
     gate: Option<ContinueGate>,
-    progress: Option<Progress>,
+    progress: Progress,
 }
 
 /// Set with every frame of a body, so that whoever waits for the answer can tell an upload from silence.
@@ -37,32 +44,36 @@ impl Progress {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, idle: Duration, gate: Option<ContinueGate>) -> Self {
+    /// It may not stand still for longer than `idle`.
+    pub(crate) fn new(incoming: Incoming, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             return Self::none();
         }
-        Self {
-            arriving: Some(Arriving::new(incoming, idle)),
-            gate,
-            progress: Some(Progress::default()),
-        }
+        Self(Some(Box::new(Upload {
+            arriving: Arriving::new(incoming, idle),
+            gate: None,
+            progress: Progress::default(),
+        })))
     }
 
     pub(super) fn none() -> Self {
-        Self {
-            arriving: None,
-            gate: None,
-            progress: None,
+        Self(None)
+    }
+
+    /// Holds it back until the gate opens.
+    pub(super) fn wait_for(&mut self, gate: ContinueGate) {
+        if let Some(upload) = &mut self.0 {
+            upload.gate = Some(gate);
         }
     }
 
     /// Of its sending; none where there is nothing to send.
     pub(super) fn progress(&self) -> Option<Progress> {
-        self.progress.clone()
+        self.0.as_ref().map(|upload| upload.progress.clone())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.arriving.is_none()
+        self.0.is_none()
     }
 }
 
@@ -71,34 +82,31 @@ impl HttpBody for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let Some(arriving) = &mut this.arriving else {
+        let Some(upload) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        if let Some(gate) = &mut this.gate {
+        if let Some(gate) = &mut upload.gate {
             ready!(gate.0.as_mut().poll(cx))?;
-            this.gate = None;
+            upload.gate = None;
         }
-        let frame = ready!(arriving.poll_frame(cx));
-        if let Some(Progress(progress)) = &this.progress {
-            progress.store(true, Ordering::Relaxed);
-        }
+        let frame = ready!(upload.arriving.poll_frame(cx));
+        upload.progress.0.store(true, Ordering::Relaxed);
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.arriving {
-            Some(arriving) => arriving.is_end_stream(),
+        match &self.0 {
+            Some(upload) => upload.arriving.is_end_stream(),
             None => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.arriving {
-            Some(arriving) => arriving.size_hint(),
+        match &self.0 {
+            Some(upload) => upload.arriving.size_hint(),
             None => SizeHint::with_exact(0),
         }
     }
@@ -120,7 +128,10 @@ pub(super) struct Expectation(Arc<watch::Sender<Word>>);
 
 impl Expectation {
     /// Attaches to a request that expects one.
-    pub(super) fn of<B>(request: &mut Request<B>) -> Option<Self> {
+    pub(super) fn of<B>(request: &mut Request<B>, seen: Seen) -> Option<Self> {
+        if !seen.has(Seen::EXPECT) {
+            return None;
+        }
         let expect = request.headers().get(header::EXPECT)?;
         if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
             return None;

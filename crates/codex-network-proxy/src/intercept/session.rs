@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use crate::exchange::body::Body;
 use crate::exchange::headers::{self, inside};
 use crate::exchange::refusal::{self, Door, Reader};
-use crate::exchange::{Answered, Exchange, ExchangeError, Switched};
+use crate::exchange::seen::Seen;
+use crate::exchange::{Answered, Exchange, ExchangeError, RequestBody, Switched};
 use crate::watch::Watch;
 
 /// One client inside of one opened tunnel.
@@ -51,7 +52,8 @@ impl Reply {
 impl Session {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Reply {
         let (mut parts, body) = request.into_parts();
-        let reader = Reader::at(Door::Inside, &parts.headers);
+        let seen = Seen::of(&parts.headers);
+        let reader = Reader::at(Door::Inside, &parts.headers, seen);
         if parts.method == Method::CONNECT {
             return self.refuse(Breach::InnerConnect, &parts.method, reader, body);
         }
@@ -60,7 +62,7 @@ impl Session {
             return self.refuse(Breach::HostMismatch, &parts.method, reader, body);
         }
         // What is left of a body would be the upgraded connection's first bytes, or lost.
-        let upgrade = headers::wanted_upgrade(&parts).filter(|_| body.is_end_stream());
+        let upgrade = headers::wanted_upgrade(&parts, seen).filter(|_| body.is_end_stream());
         if let Err(what) = inside::write_for(&mut parts, tunnel.target(), upgrade.clone()) {
             return Reply::refusal(refusal::bad_request(what, reader), body);
         }
@@ -80,7 +82,8 @@ impl Session {
             let failure = refusal::upstream_failure(&ExchangeError::Timeout, reader);
             return Reply::refusal(failure, body);
         };
-        let request = Request::from_parts(parts, body);
+        let body = RequestBody::new(body, self.gate().limits().body_idle);
+        let request = Box::new(Request::from_parts(parts, body));
         let answered = self
             .exchange
             .answer(&permit, request, upgrade.as_ref(), self.offer, reader)

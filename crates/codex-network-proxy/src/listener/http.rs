@@ -26,6 +26,7 @@ use crate::deadline::HeadTimer;
 use crate::drain;
 use crate::exchange::Exchange;
 use crate::exchange::body::Body;
+use crate::exchange::refusal::{self, BadRequest, Reader};
 use crate::intercept::Interceptor;
 use crate::meters::Meters;
 use crate::patience::Patient;
@@ -141,13 +142,32 @@ async fn serve_http(
     }
 }
 
-async fn handle(
+/// The library moves this future with each request, so that what is read is read before, and what is seldom is boxed.
+fn handle(
     downstream: Arc<Downstream>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    if request.method() == Method::CONNECT {
-        Ok(connect::handle(&downstream, request).await)
+) -> impl Future<Output = Result<Response<Body>, Infallible>> {
+    let asked = if request.method() == Method::CONNECT {
+        Asked::Connect(request.into())
     } else {
-        Ok(forward::handle(&downstream, request).await)
+        match forward::read(&downstream, request) {
+            Ok(asked) => Asked::Forward(asked),
+            Err((what, reader)) => Asked::Nonsense(what, reader),
+        }
+    };
+    async move {
+        Ok(match asked {
+            Asked::Connect(request) => Box::pin(connect::handle(&downstream, *request)).await,
+            Asked::Forward(asked) => forward::answer(&downstream, asked).await,
+            Asked::Nonsense(what, reader) => refusal::bad_request(what, reader),
+        })
     }
+}
+
+/// What a request asks for.
+enum Asked {
+    Connect(Box<Request<Incoming>>),
+    Forward(forward::Asked),
+    /// Nothing that can be understood.
+    Nonsense(BadRequest, Reader),
 }

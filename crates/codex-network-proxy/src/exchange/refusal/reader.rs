@@ -6,6 +6,8 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
+use super::super::seen::Seen;
+
 const PROBLEM: &str = "application/problem+json";
 
 /// The door that a refusal leaves by; it decides between text and JSON.
@@ -28,12 +30,14 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// The sender of a request with these fields.
-    pub(crate) fn at(door: Door, headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(ACCEPT).iter();
-        let wants_problem = accepted
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(names_problem);
+    pub(crate) fn at(door: Door, headers: &HeaderMap, seen: Seen) -> Self {
+        let wants_problem = seen.has(Seen::ACCEPT)
+            && headers
+                .get_all(ACCEPT)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .any(names_problem);
         Self {
             door,
             wants_problem,
@@ -75,7 +79,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
             assert_eq!(
-                Reader::at(Door::Forward, &headers).wants_problem,
+                Reader::at(Door::Forward, &headers, Seen::of(&headers)).wants_problem,
                 wants_problem,
                 "{accept}"
             );

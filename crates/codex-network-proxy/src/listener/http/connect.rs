@@ -16,6 +16,7 @@ use crate::exchange::ExchangeError;
 use crate::exchange::body::Body;
 use crate::exchange::headers::connect_target;
 use crate::exchange::refusal::{self, Door, Reader};
+use crate::exchange::seen::Seen;
 use crate::tunnel::{Opener, Tunnel};
 
 const METHOD: &str = "CONNECT";
@@ -36,7 +37,7 @@ pub(super) async fn handle(
 
 /// The tunnel, or the answer that says why there is none.
 async fn open(downstream: &Downstream, parts: request::Parts) -> Result<Tunnel, Response<Body>> {
-    let reader = Reader::at(Door::Connect, &parts.headers);
+    let reader = Reader::at(Door::Connect, &parts.headers, Seen::of(&parts.headers));
     let target = connect_target(&parts).map_err(|what| refusal::bad_request(what, reader))?;
     drop(parts);
     let access = Access {
