@@ -93,11 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
             [only] => stream.poll_write(cx, only),
             // A head and a short body. The system takes one slice more cheaply, by more than it costs to make one of two.
             [first, second] if first.len() + second.len() <= SHORT => {
-                let mut both = [0; SHORT];
-                let (head, rest) = both.split_at_mut(first.len());
-                head.copy_from_slice(first);
-                rest[..second.len()].copy_from_slice(second);
-                stream.poll_write(cx, &both[..first.len() + second.len()])
+                let mut scratch = [MaybeUninit::uninit(); SHORT];
+                let mut both = ReadBuf::uninit(&mut scratch);
+                both.put_slice(first);
+                both.put_slice(second);
+                stream.poll_write(cx, both.filled())
             }
             _ => stream.poll_write_vectored(cx, slices),
         };
