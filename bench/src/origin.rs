@@ -1,4 +1,5 @@
-//! The origin: `GET /` has two bytes, `GET /bulk` has no end. Connections are kept.
+//! The origin: `GET /bulk` has no end, everything else two bytes; what is posted is thrown away, so that it passes for a
+//! collector as well. Connections are kept.
 
 use std::io;
 
@@ -21,11 +22,14 @@ pub async fn serve(address: &str) -> io::Result<()> {
 async fn connection(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(4096);
     loop {
-        while !buffer.windows(4).any(|window| window == b"\r\n\r\n") {
+        let end = loop {
+            if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
             if stream.read_buf(&mut buffer).await? == 0 {
                 return Ok(());
             }
-        }
+        };
         if buffer.starts_with(b"GET /bulk") {
             stream.write_all(BULK).await?;
             let piece = vec![b'x'; PIECE];
@@ -33,7 +37,29 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
                 stream.write_all(&piece).await?;
             }
         }
+        if buffer.starts_with(b"POST ") {
+            let mut unread = (end + length(&buffer[..end])).saturating_sub(buffer.len());
+            while unread > 0 {
+                buffer.clear();
+                match stream.read_buf(&mut buffer).await? {
+                    0 => return Ok(()),
+                    read => unread = unread.saturating_sub(read),
+                }
+            }
+        }
         buffer.clear();
         stream.write_all(SMALL).await?;
     }
+}
+
+/// How much follows a head.
+fn length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let mut lengths = head
+        .lines()
+        .filter_map(|line| line.strip_prefix("content-length:"));
+    lengths
+        .next()
+        .and_then(|length| length.trim().parse().ok())
+        .unwrap_or(0)
 }

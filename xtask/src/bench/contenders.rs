@@ -93,6 +93,9 @@ impl Way {
     }
 }
 
+/// Ourselves, with each audit event and all metrics sent to a collector, which is the origin as well.
+const WITH_EVIDENCE: &str = "ours, OTLP";
+
 /// One program that is compared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contender {
@@ -104,7 +107,7 @@ pub(crate) struct Contender {
     pub(crate) cores: &'static str,
 }
 
-const ALL: [Contender; 12] = [
+const ALL: [Contender; 13] = [
     built("direct", &[Way::Plain], "0"),
     built("relay-copy", &[Way::Plain], "0"),
     built("relay-splice", &[Way::Plain], "0"),
@@ -114,6 +117,7 @@ const ALL: [Contender; 12] = [
         &[Way::Forward, Way::Connect, Way::Socks],
         "0,1",
     ),
+    built(WITH_EVIDENCE, &[Way::Forward], "0"),
     peer("haproxy", "haproxy", &[Way::Forward]),
     peer("squid", "squid", &[Way::Forward, Way::Connect]),
     peer("tinyproxy", "tinyproxy", &[Way::Forward, Way::Connect]),
@@ -144,7 +148,9 @@ const fn peer(name: &'static str, program: &'static str, ways: &'static [Way]) -
 /// What we build, and ourselves.
 pub(crate) fn floors() -> Vec<Contender> {
     let built = ALL.into_iter().filter(|it| it.program.is_none());
-    built.filter(|it| it.cores == "0").collect()
+    built
+        .filter(|it| it.cores == "0" && it.name != WITH_EVIDENCE)
+        .collect()
 }
 
 /// All that can be started here.
@@ -187,7 +193,8 @@ impl Contender {
             Row::Start => &[Way::Plain, Way::Forward, Way::Socks],
         };
         let idle = matches!(row, Row::Idle | Row::Start);
-        if self.name == "direct" && idle {
+        let seldom = self.name == WITH_EVIDENCE && !matches!(row, Row::Kept | Row::Refused);
+        if seldom || (self.name == "direct" && idle) {
             return None;
         }
         wanted.iter().copied().find(|way| self.ways.contains(way))
@@ -266,6 +273,11 @@ impl Contender {
                 command.args(["--quiet", "--allow", "127.0.0.1", "--http-addr", &at]);
                 command.args(["--socks-addr", &format!("127.0.0.1:{}", port + 1)]);
                 command.env("CODEX_HOME", place.directory);
+                if self.name == WITH_EVIDENCE {
+                    let collector = format!("http://{}", place.origin);
+                    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+                    command.env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
+                }
             }
         }
         command
