@@ -274,6 +274,8 @@ async fn answer(
         }
     });
     hyper::server::conn::http1::Builder::new()
+        // The proxy takes a hundred, and puts `Host` before them where the client has left it out.
+        .max_headers(128)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }
