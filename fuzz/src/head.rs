@@ -23,7 +23,9 @@ pub fn check(data: &[u8]) {
             return;
         }
         // Asked for, the proxy speaks TLS, and this origin does not.
-        let tls = sent.windows(6).any(|word| word.eq_ignore_ascii_case(b"https:"));
+        let tls = sent
+            .windows(6)
+            .any(|word| word.eq_ignore_ascii_case(b"https:"));
         assert!(
             confused == 0 || tls,
             "the origin could not read what the proxy wrote"
