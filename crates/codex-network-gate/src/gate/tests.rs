@@ -1,13 +1,17 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use codex_network_policy::{HostPattern, Mode, Origin, Rule, Rules, SocketRule, SocketRules};
+use codex_network_policy::{
+    HostPattern, LookupFailure, Mode, Origin, Rule, Rules, SocketPath, SocketRule, SocketRules,
+};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
