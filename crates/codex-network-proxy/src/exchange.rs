@@ -77,14 +77,13 @@ impl Exchange {
         let answer = self
             .forward(permit, request, upgrade.is_some(), offer)
             .await;
-        let mut response = match answer {
-            Ok(response) => response,
+        let (mut response, seen) = match answer {
+            Ok(received) => received,
             Err(error) => {
                 tracing::info!(target = %permit, error = %chain(&error), "upstream failed");
                 return Answered::Response(refusal::upstream_failure(&error, reader));
             }
         };
-        let seen = Seen::of(response.headers());
         let of_http2 = response.version() == Version::HTTP_2;
         // The version belongs to the hop (RFC 9110 section 2.5): an old origin does not make us an old proxy.
         *response.version_mut() = Version::HTTP_11;
@@ -165,7 +164,7 @@ impl Exchange {
         mut request: Outgoing,
         upgrade: bool,
         offer: HttpOffer,
-    ) -> Result<Response<Body>, ExchangeError> {
+    ) -> Result<(Response<Body>, Seen), ExchangeError> {
         *request.version_mut() = Version::HTTP_11;
         let limits = self.gate.limits();
         let seen = Seen::of(request.headers());
@@ -273,28 +272,30 @@ impl Exchange {
         Ok(Box::new(line))
     }
 
+    /// The answer as it goes on, and which fields it has.
     fn received(
         &self,
         response: Response<Incoming>,
         expectation: Option<Expectation>,
         kept: Option<(Arc<Shelf>, Box<Line>)>,
-    ) -> Response<Body> {
+    ) -> (Response<Body>, Seen) {
         if let Some(expectation) = expectation {
             expectation.answered();
         }
         let idle = self.gate.limits().body_idle;
+        let seen = Seen::of(response.headers());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return response.map(|_| Body::empty());
+            return (response.map(|_| Body::empty()), seen);
         }
         let pool = Arc::clone(&self.pool);
-        let seen = Seen::of(response.headers());
         let kept = kept.filter(|_| {
             !headers::authenticates_connection(response.headers(), seen, &WWW_AUTHENTICATE)
         });
-        response.map(|incoming| {
+        let response = response.map(|incoming| {
             let give_back = kept.map(|(shelf, line)| GiveBack::new(pool, shelf, line));
             Body::upstream(ResponseBody::new(incoming, idle, give_back))
-        })
+        });
+        (response, seen)
     }
 }
 
